@@ -1,0 +1,58 @@
+# The first command on a fresh machine is `make demo` or `make test`: both do all set-up themselves.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --dirty --match 'v*' 2>/dev/null || echo devel)
+COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS   = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+LINT      = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 20s
+SOAK     ?= 30m
+
+# A source tree without its git metadata builds as well.
+export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
+
+.PHONY: all build check test test-units test-whole lint vet fuzz soak bench demo setup clean
+
+all: build
+
+build: ## one static binary: bin/fairlead
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
+
+check: vet lint ## what each commit must pass, in a minute or two
+	$(GO) test -short ./...
+
+test: setup test-units test-whole ## everything, with the race detector, real containers and faults
+
+# The tests of the whole program want the machine for themselves, so they come after those of the packages.
+test-units:
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/fairlead/test$$')
+
+test-whole:
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 15m ./test
+
+setup: ## what the tests need beside Go: a C compiler for the race detector, a Docker engine
+	./test/setup.sh
+
+vet:
+	$(GO) vet ./...
+	cd test/otelrecv && $(GO) vet ./...
+
+lint:
+	$(LINT) run
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+soak: setup ## random faults against the whole program for SOAK
+	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v ./test
+
+bench: ## micro-benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: build ## the whole path on this machine, nothing needed
+	./bin/fairlead demo
+
+clean:
+	rm -rf bin

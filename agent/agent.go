@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fairlead/fairlead/internal/document"
+)
+
+// Build says which program this is.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+// Agent is one daemon. Run is to be called once.
+type Agent struct {
+	source  Source
+	build   Build
+	log     *slog.Logger
+	metrics *metrics
+	notify  *notifier
+	started time.Time
+
+	health, control *server // owned by Run; nil: none
+
+	mu      sync.Mutex // guards what follows: the loop of Run writes, the servers read
+	now     *life
+	loaded  Loaded
+	refused []document.Finding // what was wrong with the configuration that was read last and not taken
+}
+
+// New makes a daemon that will run with the configuration of source.
+func New(source Source, build Build, log *slog.Logger) *Agent {
+	return &Agent{source: source, build: build, log: log, metrics: newMetrics(build), notify: newNotifier(log)}
+}
+
+// ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.
+var ErrConfig = errors.New("the configuration is not valid")
+
+// Run is the daemon, until the context ends or SIGTERM or SIGINT comes: it reads the configuration, opens the port and the
+// socket, and forwards. SIGHUP has the configuration read again. The order of the stop is: the forwarder (which stops
+// reading, drains for forward.grace and closes the spool), then the servers, which so tell about the stop until its end.
+func (a *Agent) Run(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	a.started = time.Now()
+
+	loaded := a.source.Load()
+	a.logFindings(loaded.Findings)
+	if !loaded.OK() {
+		return fmt.Errorf("%w (fairlead check lists what is wrong)", ErrConfig)
+	}
+	next, err := a.newLife(loaded)
+	if err != nil {
+		return err
+	}
+	limitMemory()
+	defer func() {
+		a.health.close()
+		a.control.close()
+	}()
+	if err := a.serve(loaded.Config); err != nil {
+		return err
+	}
+
+	var before *life // what ran before a reload, until the new one has shown that it works
+	for {
+		last := next
+		if next, err = a.live(ctx, signals, last); next != nil {
+			before = last
+			continue
+		}
+		if err == nil || before == nil || last.wasReady() {
+			return err
+		}
+		a.log.Error("the new configuration does not work, going back to the former", "err", err)
+		a.metrics.reloaded(false)
+		if next, err = a.newLife(before.loaded); err == nil {
+			err = a.serve(before.loaded.Config)
+		}
+		if err != nil {
+			return err
+		}
+		before = nil
+	}
+}
+
+// serve opens the port and the socket of the configuration, where they are not open already. Either both are as
+// configured afterwards, or nothing has changed.
+func (a *Agent) serve(c Config) error {
+	// The socket first: what it says of another daemon is plainer than that a port is taken.
+	control, err := a.replacement(a.control, c.Control.Socket, listenControl, a.controlHandler())
+	if err != nil {
+		return err
+	}
+	health, err := a.replacement(a.health, c.Health.Listen, listenHealth, a.healthHandler())
+	if err != nil {
+		if control != a.control {
+			control.close()
+		}
+		return err
+	}
+	if control != a.control {
+		a.control.close()
+	}
+	if health != a.health {
+		a.health.close()
+	}
+	a.health, a.control = health, control
+	return nil
+}
+
+// logFindings writes each finding as a line of the log.
+func (a *Agent) logFindings(findings []document.Finding) {
+	for _, f := range findings {
+		level := slog.LevelError
+		if f.Severity == document.Warning {
+			level = slog.LevelWarn
+		}
+		a.log.Log(context.Background(), level, "configuration", "finding", f.String())
+	}
+}

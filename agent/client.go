@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// Client asks a running daemon over its control socket.
+type Client struct{ Socket string }
+
+// Raw answers the status as the daemon wrote it: JSON.
+func (c Client) Raw(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
+		},
+	}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairlead/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, explain(err))
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, err)
+	}
+	return text, nil
+}
+
+// Status answers the status.
+func (c Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	text, err := c.Raw(ctx)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("read the answer of the daemon on %s: %w", c.Socket, err)
+	}
+	return s, nil
+}
+
+// explain says what a failed connection means for who asked.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("no daemon runs here, or it has another control.socket (start it: fairlead run, or systemctl start fairlead)")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the daemon is gone, its socket was left behind (start it: fairlead run, or systemctl start fairlead)")
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("the socket is for root alone (use sudo)")
+	}
+	return err
+}

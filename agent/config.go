@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/forwarder"
+)
+
+// DefaultPath is where the configuration is looked for; it need not be there.
+const DefaultPath = "/etc/fairlead/fairlead.yaml"
+
+// Config is the whole configuration, each part owned by the package it configures. Only this package and cmd know it whole.
+type Config struct {
+	Forwarder forwarder.Config `yaml:",inline"`
+	State     State            `yaml:"state"`
+	Health    Health           `yaml:"health"`
+	Control   Control          `yaml:"control"`
+}
+
+// State is the `state` section: where the daemon keeps what must survive it.
+type State struct {
+	Dir string `yaml:"dir"`
+}
+
+// Health is the `health` section.
+type Health struct {
+	Listen string `yaml:"listen"` // host:port of /metrics, /healthz and /readyz; empty: none
+}
+
+// Control is the `control` section.
+type Control struct {
+	Socket string `yaml:"socket"` // empty: none
+}
+
+// DefaultConfig works unset, but for a destination: it is for the operator to name.
+func DefaultConfig() Config {
+	return Config{
+		Forwarder: forwarder.DefaultConfig(),
+		State:     State{Dir: "/var/lib/fairlead"},
+		Health:    Health{Listen: ":9778"},
+		Control:   Control{Socket: "/run/fairlead/fairlead.sock"},
+	}
+}
+
+// complete fills in what follows from other keys.
+func (c *Config) complete() {
+	if c.Forwarder.Spool.Dir == "" {
+		c.Forwarder.Spool.Dir = filepath.Join(c.State.Dir, "spool")
+	}
+}
+
+// maxSocketPath is what fits into sockaddr_un, less the end and the suffix of the temporary name.
+const maxSocketPath = 90
+
+// Validate checks everything that can be judged without touching the host. Each message begins with the path of its key.
+func (c Config) Validate() error {
+	var errs []error
+	if !filepath.IsAbs(c.State.Dir) {
+		errs = append(errs, fmt.Errorf("state.dir: %q is not an absolute path", c.State.Dir))
+	}
+	if c.Health.Listen != "" {
+		if err := checkListen(c.Health.Listen); err != nil {
+			errs = append(errs, fmt.Errorf("health.listen: %w", err))
+		}
+	}
+	switch s := c.Control.Socket; {
+	case s == "":
+	case !filepath.IsAbs(s):
+		errs = append(errs, fmt.Errorf("control.socket: %q is not an absolute path", s))
+	case len(s) > maxSocketPath:
+		errs = append(errs, fmt.Errorf("control.socket: %q has %d bytes, a socket's path may have %d", s, len(s), maxSocketPath))
+	}
+	if v, ok := any(c.Forwarder).(interface{ Validate() error }); ok {
+		errs = append(errs, v.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port (or :port for all addresses, \"\" for none)", address)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
+		return fmt.Errorf("%q has no valid port", address)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/internal/document"
+	"github.com/fairlead/fairlead/internal/size"
+)
+
+// later lists the documented keys whose parts this version does not have; a version that brings a part removes its rows.
+// Off is the value that asks for nothing. Where going on without the key would lose security or data, it is an error.
+var later = []document.Later{
+	{Path: "forward.to.address", Off: "", Loss: true, Fix: "write the address itself as the entry, as \"fluentd.example:24224\""},
+	{Path: "forward.to.weight", Off: 0, Loss: true},
+	{Path: "forward.to.standby", Off: false, Loss: true},
+	{Path: "forward.tls.ca", Off: "", Loss: true},
+	{Path: "forward.tls.cert", Off: "", Loss: true},
+	{Path: "forward.tls.key", Off: "", Loss: true},
+	{Path: "forward.tls.server_name", Off: "", Loss: true},
+	{Path: "forward.shared_key", Off: document.Secret(""), Loss: true},
+	{Path: "forward.username", Off: document.Secret(""), Loss: true},
+	{Path: "forward.password", Off: document.Secret(""), Loss: true},
+	{Path: "forward.compress", Off: "none", Loss: true, Fix: "write none"},
+	{Path: "forward.resolve_every", Off: time.Duration(0)},
+	{Path: "sources.containers.exclude", Off: []string(nil)},
+	{Path: "sources.containers.labels", Off: []string(nil)},
+	{Path: "sources.host.enabled", Off: false},
+	{Path: "sources.files.max_bytes", Off: size.Bytes(0)},
+	{Path: "sources.files.delete_acked", Off: false},
+	{Path: "sources.journal.units", Off: []string(nil)},
+	{Path: "sources.listen.tcp", Off: "", Loss: true},
+	{Path: "sources.listen.unix", Off: "", Loss: true},
+	{Path: "sources.listen.shared_key", Off: document.Secret(""), Loss: true},
+	{Path: "record.parse_json", Off: false},
+	{Path: "record.instance", Off: false},
+	{Path: "ecs.settings", Off: document.Any{}},
+	{Path: "ecs.restart", Off: "never"},
+	{Path: "cleanup.enabled", Off: false},
+	{Path: "cleanup.interval", Off: time.Duration(0)},
+	{Path: "cleanup.high", Off: ""},
+	{Path: "cleanup.low", Off: ""},
+	{Path: "cleanup.volume_grace", Off: time.Duration(0)},
+	{Path: "cleanup.protect", Off: []string(nil)},
+	{Path: "cleanup.named_volumes", Off: []string(nil)},
+	{Path: "cleanup.stopped_containers", Off: time.Duration(0)},
+	{Path: "cleanup.images", Off: false},
+	{Path: "cleanup.dry_run", Off: false},
+	{Path: "health.docker_probe", Off: time.Duration(0)},
+	{Path: "health.node_metrics", Off: false},
+	{Path: "health.web_config", Off: "", Loss: true},
+	{Path: "drain.enabled", Off: false},
+	{Path: "drain.wait", Off: time.Duration(0)},
+	{Path: "drain.rebalance", Off: false},
+	{Path: "drain.stop_standalone", Off: false},
+	{Path: "drain.hook", Off: ""},
+	{Path: "drain.spill", Off: ""},
+	{Path: "bundle.deadline", Off: time.Duration(0)},
+}
+
+// validateLater refuses what no key of its own asks for: addresses that want TLS.
+func validateLater(c Config) error {
+	var errs []error
+	for i, to := range c.Forwarder.Forward.To {
+		if strings.HasPrefix(to, "tls://") {
+			errs = append(errs, fmt.Errorf("forward.to[%d]: TLS (%s) is not available in this version", i, to))
+		}
+	}
+	return errors.Join(errs...)
+}

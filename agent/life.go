@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead/fairlead/forwarder"
+)
+
+// life is the time in which one configuration is at work. Each has metrics of its own: to Prometheus, a reload looks like
+// a restart.
+type life struct {
+	loaded    Loaded
+	forwarder *forwarder.Forwarder // nil: there is nowhere to forward to
+	registry  *prometheus.Registry
+	ready     <-chan struct{} // closed once the forwarder works
+	stopping  atomic.Bool     // what its loops leave unanswered from now on is no fault
+}
+
+// newLife prepares a life; nothing is opened yet.
+func (a *Agent) newLife(l Loaded) (*life, error) {
+	n := &life{loaded: l, registry: prometheus.NewRegistry()}
+	if len(l.Config.Forwarder.Forward.To) == 0 {
+		// Reading into the spool would only move the logs from one queue into another. In their files they wait as well.
+		at := make(chan struct{})
+		close(at)
+		n.ready = at
+		return n, nil
+	}
+	f, err := forwarder.New(l.Config.Forwarder, a.log, n.registry)
+	if err != nil {
+		return nil, err
+	}
+	n.forwarder, n.ready = f, f.Ready()
+	return n, nil
+}
+
+func (n *life) wasReady() bool {
+	select {
+	case <-n.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// live runs one life to its end. It answers the life that follows after a reload, or none when the daemon is to end.
+func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*life, error) {
+	a.mu.Lock()
+	a.now, a.loaded = n, n.loaded
+	a.mu.Unlock()
+	a.metrics.configured(n.loaded.Config)
+	if n.forwarder == nil {
+		a.log.Warn("forward.to is not set: nothing is read and nothing is forwarded, the logs wait in their files")
+	}
+
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := func() {
+		n.stopping.Store(true)
+		cancel()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(work) }()
+
+	watchdog := a.watchdog()
+	defer watchdog.Stop()
+	ready := n.ready
+	var next *life
+	last := false // the daemon ends with this life
+	begin := func() {
+		last = true
+		a.notify.stopping(n.loaded.Config.Forwarder.Forward.Grace)
+		stop()
+	}
+	done := ctx.Done()
+	for {
+		select {
+		case err := <-ended:
+			switch {
+			case next != nil && err != nil:
+				a.log.Error("the former forwarder did not stop cleanly", "err", err)
+			case next == nil && err == nil && !last:
+				err = errors.New("the forwarder ended by itself")
+			}
+			return next, err
+		case <-ready:
+			ready = nil
+			a.notify.ready(a.summary())
+			a.log.Info("running", "version", a.build.Version, "files", n.loaded.Files, "to", n.loaded.Config.Forwarder.Forward.To)
+		case <-watchdog.C:
+			// While the loops stand still, systemd hears nothing, and restarts us in the end.
+			if a.alive().OK {
+				a.notify.alive(a.summary())
+			}
+		case <-done:
+			done = nil
+			begin()
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP && !last && next == nil:
+				if next = a.reload(); next != nil {
+					// What is not sent yet is in the spool, for the next life.
+					stop()
+					n.hurry()
+				}
+			case s == syscall.SIGHUP:
+			case last:
+				a.log.Info("stopping at once", "signal", s.String())
+				n.hurry()
+			default:
+				a.log.Info("stopping", "signal", s.String(), "grace", n.loaded.Config.Forwarder.Forward.Grace)
+				next = nil
+				begin()
+			}
+		}
+	}
+}
+
+func (n *life) run(ctx context.Context) error {
+	if n.forwarder == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return n.forwarder.Run(ctx)
+}
+
+func (n *life) hurry() {
+	if n.forwarder != nil {
+		n.forwarder.Hurry()
+	}
+}
+
+// watchdog ticks as often as systemd wants to hear from us; for ever not, if it does not.
+func (a *Agent) watchdog() *time.Ticker {
+	if a.notify.watchdog == 0 {
+		t := time.NewTicker(time.Hour)
+		t.Stop()
+		return t
+	}
+	return time.NewTicker(a.notify.watchdog)
+}
+
+// reload reads the configuration again and answers the life it asks for; none if it is refused, and all stays as it is.
+func (a *Agent) reload() *life {
+	a.notify.reloading()
+	loaded := a.source.Load()
+	a.logFindings(loaded.Findings)
+	next, err := a.prepare(loaded)
+	a.mu.Lock()
+	a.refused = nil
+	if err != nil {
+		a.refused = loaded.Findings
+	}
+	a.mu.Unlock()
+	a.metrics.reloaded(err == nil)
+	if err != nil {
+		a.log.Error("configuration not taken, the former stays", "err", err)
+		a.notify.ready(a.summary())
+		return nil
+	}
+	a.log.Info("configuration read again", "files", loaded.Files)
+	return next
+}
+
+// prepare makes the next life and opens what it needs, as far as that can be done while the present one goes on.
+func (a *Agent) prepare(l Loaded) (*life, error) {
+	if !l.OK() {
+		return nil, ErrConfig
+	}
+	next, err := a.newLife(l)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.serve(l.Config); err != nil {
+		return nil, err
+	}
+	if old := a.loaded.Config.Forwarder.Spool.Dir; old != l.Config.Forwarder.Spool.Dir {
+		a.log.Warn("another spool directory: what the former one still holds is sent when it is configured again",
+			"former", old, "now", l.Config.Forwarder.Spool.Dir)
+	}
+	return next, nil
+}

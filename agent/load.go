@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fairlead/fairlead/internal/document"
+)
+
+// variablePrefix begins the names of the environment variables that set keys.
+const variablePrefix = "FAIRLEAD_"
+
+// Source says where the configuration is read from: Path, the drop-ins beside it, and the environment. Later ones win.
+type Source struct {
+	Path     string
+	Required bool     // the file was asked for by name: it must be there
+	Environ  []string // as os.Environ has it
+}
+
+// Loaded is a configuration as it was read.
+type Loaded struct {
+	Config    Config
+	Files     []string // that were read
+	Variables int      // that were set in the environment
+	Findings  []document.Finding
+}
+
+// OK tells whether the configuration may be used.
+func (l Loaded) OK() bool { return document.Count(l.Findings, document.Error) == 0 }
+
+// Load reads everything and reports all that is wrong with it. Files that cannot be read are findings too.
+func (s Source) Load() Loaded {
+	l := Loaded{Config: DefaultConfig()}
+	r := document.NewReader(&l.Config, later)
+	s.readFile(&l, r, s.Path, s.Required)
+	for _, path := range s.dropIns(r) {
+		s.readFile(&l, r, path, true)
+	}
+	l.Variables = r.Environment(variablePrefix, s.Environ)
+	l.Config.complete()
+	r.Invalid(validateLater(l.Config), s.Path)
+	r.Invalid(l.Config.Validate(), s.Path)
+	l.Findings = r.Findings()
+	return l
+}
+
+func (s Source) readFile(l *Loaded, r *document.Reader, path string, required bool) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !required:
+	case err != nil:
+		r.Add(path, document.Error, fmt.Sprintf("cannot be read: %v", reason(err)), "")
+	default:
+		l.Files = append(l.Files, path)
+		r.Document(path, text)
+	}
+}
+
+// dropIns lists conf.d/*.yaml beside the file, by name.
+func (s Source) dropIns(r *document.Reader) []string {
+	dir := filepath.Join(filepath.Dir(s.Path), "conf.d")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Add(dir, document.Error, fmt.Sprintf("cannot be read: %v", reason(err)), "")
+	}
+	var list []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case strings.HasSuffix(e.Name(), ".yaml"):
+			list = append(list, path)
+		case strings.HasSuffix(e.Name(), ".yml"):
+			r.Add(path, document.Warning, "not read, its name does not end in .yaml", "rename it")
+		}
+	}
+	return list
+}
+
+// reason is the cause of a file error without the path, which stands before it already.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

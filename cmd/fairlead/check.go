@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/agent"
+	"github.com/fairlead/fairlead/internal/document"
+)
+
+func newCheck(g *global) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration and change nothing",
+		Long: `Reads the configuration file, its drop-ins and the FAIRLEAD_ environment as the daemon would, and names everything that is
+wrong: file:line:col: severity: text (fix: ...). Exit code 1 if there is an error.`,
+		Example: `  fairlead check
+  fairlead check --config ./fairlead.yaml --json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			l := g.source().Load()
+			if err := printFindings(c.OutOrStdout(), l, asJSON); err != nil {
+				return failed(err)
+			}
+			if !l.OK() {
+				return &exit{code: 1}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as a JSON list")
+	return c
+}
+
+func printFindings(w io.Writer, l agent.Loaded, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(append([]document.Finding{}, l.Findings...))
+	}
+	var b strings.Builder
+	for _, f := range l.Findings {
+		fmt.Fprintln(&b, f)
+	}
+	if l.OK() {
+		fmt.Fprintln(&b, summary(l))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// summary is the one line of a configuration that is right.
+func summary(l agent.Loaded) string {
+	from := "defaults, there is no configuration file"
+	if len(l.Files) > 0 {
+		from = strings.Join(l.Files, ", ")
+	}
+	if l.Variables > 0 {
+		from += fmt.Sprintf(", %d from the environment", l.Variables)
+	}
+	to := "nowhere: forward.to is not set"
+	if len(l.Config.Forwarder.Forward.To) > 0 {
+		to = "to " + strings.Join(l.Config.Forwarder.Forward.To, ", ")
+	}
+	s := fmt.Sprintf("ok: %s; forwards %s", from, to)
+	if n := document.Count(l.Findings, document.Warning); n > 0 {
+		s += fmt.Sprintf("; %d warnings", n)
+	}
+	return s
+}

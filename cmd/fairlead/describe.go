@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fairlead/fairlead/agent"
+	"github.com/fairlead/fairlead/forwarder"
+)
+
+// describe writes a status for people. With a former one it adds rates.
+func describe(s agent.Status, before *former, now time.Time) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	state := "ready"
+	if !s.Ready.OK {
+		state = "NOT READY: " + strings.Join(s.Ready.Reasons, "; ")
+	}
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row("fairlead", "%s, pid %d, up %s, %s", s.Version, s.PID, since(s.Started, now), state)
+	row("config", "%s", config(s.Config))
+	for _, f := range s.Config.Refused {
+		row("", "refused: %s", f)
+	}
+	if f := s.Forwarder; f != nil {
+		row("forward", "%s", forward(f, now))
+		row("spool", "%s", spool(f.Spool))
+		row("books", "%s", books(f.Ledger))
+		row("flow", "%s", flow(f, before, now))
+	}
+	_ = w.Flush() // into memory
+	if s.Forwarder != nil {
+		b.WriteString(sources(s.Forwarder.Sources))
+	}
+	return b.String()
+}
+
+func config(c agent.ConfigStatus) string {
+	from := "defaults"
+	if len(c.Files) > 0 {
+		from = strings.Join(c.Files, ", ")
+	}
+	if c.Variables > 0 {
+		from += fmt.Sprintf(", %d from the environment", c.Variables)
+	}
+	return fmt.Sprintf("%s (%s)", from, c.Hash)
+}
+
+func forward(f *forwarder.Status, now time.Time) string {
+	to := f.Forward
+	line := "not connected"
+	if to.Address != "" {
+		line = to.Address
+		if to.Remote != "" && to.Remote != to.Address {
+			line += " (" + to.Remote + ")"
+		}
+		line += fmt.Sprintf(", connected %s, %d frames in flight", since(to.Connected, now), to.InFlight)
+	}
+	if !to.LastAck.IsZero() {
+		line += fmt.Sprintf(", last ack %s ago", since(to.LastAck, now))
+	}
+	if to.Failures > 0 {
+		line += fmt.Sprintf(", failing for %s (%d attempts): %s", since(to.Since, now), to.Failures, to.LastError)
+	}
+	return line
+}
+
+func spool(s forwarder.SpoolStatus) string {
+	line := fmt.Sprintf("%d events in %d frames, %s of %s, %d segments", s.PendingEvents, s.PendingFrames, amount(s.PendingBytes), amount(s.CapacityBytes), s.Segments)
+	if s.PendingFrames > 0 {
+		line += fmt.Sprintf(", oldest %.1f s", s.OldestSeconds)
+	}
+	if s.Full != "" {
+		line += ", FULL: " + s.Full
+	}
+	return line
+}
+
+func books(b forwarder.Ledger) string {
+	verdict := "balanced"
+	if b.Imbalance != 0 {
+		verdict = fmt.Sprintf("OUT OF BALANCE by %d", b.Imbalance)
+	}
+	return fmt.Sprintf("read %d + recovered %d = acked %d + building %d + spooled %d + lost %d + set aside %d: %s",
+		b.Read, b.Recovered, b.Acked, b.Building, b.Spooled, b.Lost, b.SetAside, verdict)
+}
+
+// flow sums up the sources, with rates if there is a former status of the same daemon.
+func flow(f *forwarder.Status, before *former, now time.Time) string {
+	lines, read, lag := totals(f)
+	line := fmt.Sprintf("%d lines, %s read, lag %s in %d sources", lines, amount(read), amount(lag), len(f.Sources))
+	if before == nil || before.status.Forwarder == nil {
+		return line
+	}
+	formerLines, formerRead, _ := totals(before.status.Forwarder)
+	if seconds := now.Sub(before.at).Seconds(); seconds > 0 && lines >= formerLines {
+		acked := f.Ledger.Acked - before.status.Forwarder.Ledger.Acked
+		line += fmt.Sprintf("; now %.0f lines/s, %s/s, %.0f events/s acked", float64(lines-formerLines)/seconds,
+			amount(int64(float64(max(0, read-formerRead))/seconds)), float64(max(0, acked))/seconds)
+	}
+	return line
+}
+
+func totals(f *forwarder.Status) (lines, read, lag int64) {
+	for _, s := range f.Sources {
+		lines, read, lag = lines+s.Lines, read+s.ReadBytes, lag+s.LagBytes
+	}
+	return lines, read, lag
+}
+
+// maxSources is how many sources are listed, those that lag most first. All are in --json.
+const maxSources = 25
+
+func sources(list []forwarder.SourceStatus) string {
+	if len(list) == 0 {
+		return ""
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b forwarder.SourceStatus) int {
+		return cmp.Or(cmp.Compare(b.LagBytes, a.LagBytes), cmp.Compare(b.PendingBytes, a.PendingBytes), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Path, b.Path))
+	})
+	var b strings.Builder
+	b.WriteByte('\n')
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TAG\tLAG\tPENDING\tLINES\tEVENTS\tDELIVERED\tPATH")
+	for _, s := range list[:min(len(list), maxSources)] {
+		delivered := "no"
+		if s.Delivered {
+			delivered = "all"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", s.Tag, amount(s.LagBytes), amount(s.PendingBytes), s.Lines, s.Events, delivered, s.Path)
+	}
+	_ = w.Flush() // into memory
+	if more := len(list) - maxSources; more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	return b.String()
+}
+
+// since rounds to what a person reads.
+func since(t, now time.Time) string {
+	d := now.Sub(t)
+	if d < 10*time.Second {
+		return max(0, d).Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func amount(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fairlead/fairlead/agent"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"fairlead": main})
+}
+
+// TestScripts runs the program as its user does: the scripts are in testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"until":  until,
+			"signal": signalDaemon,
+		},
+	})
+}
+
+// exits CODE COMMAND...: the command ends with that exit code. Its outputs are in the files out and err.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code command [args...]")
+	}
+	c := exec.Command(args[1], args[2:]...)
+	c.Dir = ts.Getenv("WORK")
+	c.Path, _ = lookPath(args[1], ts.Getenv("PATH"))
+	for _, name := range []string{"PATH", "HOME", "FAIRLEAD_FORWARD_TO", "FAIRLEAD_NO_SUCH"} {
+		if v := ts.Getenv(name); v != "" {
+			c.Env = append(c.Env, name+"="+v)
+		}
+	}
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	if c.ProcessState == nil {
+		ts.Fatalf("%s: %v", args[1], err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("out"), out.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("err"), errs.Bytes(), 0o600))
+	if got := strconv.Itoa(c.ProcessState.ExitCode()); got != args[0] {
+		ts.Fatalf("exit code %s, want %s\n%s%s", got, args[0], out.String(), errs.String())
+	}
+}
+
+func lookPath(name, path string) (string, error) {
+	for dir := range strings.SplitSeq(path, ":") {
+		if p, err := exec.LookPath(dir + "/" + name); err == nil {
+			return p, nil
+		}
+	}
+	return exec.LookPath(name)
+}
+
+// until CONFIG PATTERN: the status of the daemon with the configuration, as JSON, matches the pattern within ten seconds.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: until config pattern")
+	}
+	client := agent.Client{Socket: agent.Source{Path: ts.MkAbs(args[0])}.Load().Config.Control.Socket}
+	want := regexp.MustCompile(args[1])
+	var text []byte
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if text, err = client.Raw(context.Background()); err == nil && want.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s: no status that matches %s: %v\n%s", client.Socket, args[1], err, text)
+}
+
+// signal NAME CONFIG: sends the signal to the daemon with the configuration.
+func signalDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	if neg || len(args) != 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal HUP|TERM|KILL config")
+	}
+	client := agent.Client{Socket: agent.Source{Path: ts.MkAbs(args[1])}.Load().Config.Control.Socket}
+	s, err := client.Status(context.Background())
+	ts.Check(err)
+	ts.Check(syscall.Kill(s.PID, signals[args[0]]))
+}

@@ -1,0 +1,61 @@
+package forwarder
+
+import (
+	"time"
+
+	"github.com/fairlead/fairlead/forwarder/fluent"
+	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/spool"
+	"github.com/fairlead/fairlead/internal/size"
+)
+
+// Config is everything the forwarder is told. agent composes it from the sections of fairlead.yaml.
+type Config struct {
+	Forward fluent.Config
+	Spool   spool.Config
+	Sources Sources
+	Fold    fold.Config
+	Record  Record
+}
+
+// Sources is the `sources` section of the configuration.
+type Sources struct {
+	Containers       Containers    `yaml:"containers"`
+	Files            []Files       `yaml:"files"`
+	RotateWait       time.Duration `yaml:"rotate_wait"`
+	MaxDetachedBytes size.Bytes    `yaml:"max_detached_bytes"`
+}
+
+// Containers says how the logs of Docker's containers are found and tagged.
+type Containers struct {
+	Enabled bool   `yaml:"enabled"`
+	Root    string `yaml:"root"` // Docker's containers directory
+	Tag     string `yaml:"tag"`  // a text/template over .ContainerName, .ContainerID, .ShortID
+}
+
+// Files is one entry of `sources.files`: plain files, or Docker json-files elsewhere, by a glob.
+type Files struct {
+	Path   string `yaml:"path"`
+	Tag    string `yaml:"tag"`
+	Format string `yaml:"format"` // plain or json-file
+	Fold   *bool  `yaml:"fold"`   // absent: as `fold.enabled`
+}
+
+// Record is the `record` section of the configuration.
+type Record struct {
+	ID bool `yaml:"id"` // add `_id`, the same for the same bytes at every delivery
+}
+
+// DefaultConfig reads all containers of the local Docker engine. Spool.Dir is for the caller to set.
+func DefaultConfig() Config {
+	return Config{
+		Forward: fluent.DefaultConfig(),
+		Spool:   spool.DefaultConfig(),
+		Fold:    fold.DefaultConfig(),
+		Sources: Sources{
+			Containers:       Containers{Enabled: true, Root: "/var/lib/docker/containers", Tag: "docker.{{.ContainerName}}"},
+			RotateWait:       5 * time.Second,
+			MaxDetachedBytes: size.GiB,
+		},
+	}
+}

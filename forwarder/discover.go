@@ -1,0 +1,379 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/metadata"
+	"github.com/fairlead/fairlead/forwarder/tail"
+)
+
+// discovery finds sources and opens their new files: at once on a hint of the kernel, and by polling what no hint told of. It
+// opens, so that what is deleted a moment later can still be read; it never reads.
+type discovery struct {
+	cfg     Sources
+	log     *slog.Logger
+	watcher *tail.Watcher // nil where the kernel gives none: everything is polled
+	folds   [2]*fold.Folder
+	wake    chan struct{} // there is something for the loop
+
+	questions chan chan Status
+
+	mu        sync.Mutex // guards what follows
+	recalls   map[string][]recall
+	sources   map[string]*source   // by name
+	folders   map[string][]*source // by the folder that their hints come from
+	watched   map[string]bool
+	arrived   []*source // not yet taken by the loop
+	rescan    bool
+	rootFound bool
+	rootLost  trouble
+	scanLost  map[string]*trouble
+}
+
+const (
+	pollEvery     = 1 * time.Second // roots and globs, and all paths where there are no hints
+	pollPathEvery = 5 * time.Second // paths that hints are expected for
+)
+
+func newDiscovery(cfg Sources, log *slog.Logger, folding, plainLines *fold.Folder, recalls map[string][]recall) *discovery {
+	return &discovery{
+		cfg: cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
+		wake: make(chan struct{}, 1), questions: make(chan chan Status),
+		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
+	}
+}
+
+// watch hears the kernel's hints until the context ends.
+func (d *discovery) watch(ctx context.Context) error {
+	if d.watcher == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return d.watcher.Run(ctx, d.handle)
+}
+
+// poll looks by the clock until the context ends.
+func (d *discovery) poll(ctx context.Context) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	lastPaths := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			d.look(now)
+			all := d.watcher == nil || d.lost()
+			if all || now.Sub(lastPaths) >= pollPathEvery {
+				lastPaths = now
+				d.paths(now)
+			}
+		}
+	}
+}
+
+// lost says whether hints were lost since it was last asked.
+func (d *discovery) lost() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	lost := d.rescan
+	d.rescan = false
+	return lost
+}
+
+// paths scans every source whose path leads elsewhere than it did.
+func (d *discovery) paths(now time.Time) {
+	d.mu.Lock()
+	sources := make([]*source, 0, len(d.sources))
+	for _, s := range d.sources {
+		sources = append(sources, s)
+	}
+	d.mu.Unlock()
+	for _, s := range sources {
+		if s.chain.Moved() {
+			d.scan(s, now)
+		}
+	}
+}
+
+// look lists the containers' root and expands the globs.
+func (d *discovery) look(now time.Time) {
+	if d.cfg.Containers.Enabled {
+		d.lookRoot(now)
+	}
+	for i := range d.cfg.Files {
+		d.glob(&d.cfg.Files[i], now)
+	}
+}
+
+func (d *discovery) lookRoot(now time.Time) {
+	root := d.cfg.Containers.Root
+	d.watchDir(root)
+	entries, err := os.ReadDir(root)
+	d.mu.Lock()
+	if err != nil {
+		d.rootLost.report(d.log, "cannot list the containers; waiting for the folder", err, "path", root)
+		d.rootFound = false
+		d.mu.Unlock()
+		return
+	}
+	d.rootLost.over(d.log, "containers' folder is there", "path", root)
+	d.rootFound = true
+	d.mu.Unlock()
+	for _, e := range entries {
+		if isContainerID(e.Name()) {
+			d.container(filepath.Join(root, e.Name()), now)
+		}
+	}
+}
+
+// container adds a container's log, unless it is known.
+func (d *discovery) container(dir string, now time.Time) {
+	path := filepath.Join(dir, filepath.Base(dir)+"-json.log")
+	d.mu.Lock()
+	known := d.sources[path] != nil
+	d.mu.Unlock()
+	if !known {
+		d.watchDir(dir)
+		d.add(&source{name: path, dir: dir, fold: d.folds[0]}, dir, now)
+	}
+}
+
+// glob adds the plain files that match, but not what rotation made of another one.
+func (d *discovery) glob(cfg *Files, now time.Time) {
+	folders, err := filepath.Glob(filepath.Dir(cfg.Path))
+	if err == nil {
+		for _, dir := range folders {
+			d.watchDir(dir)
+		}
+	}
+	paths, _ := filepath.Glob(cfg.Path)
+	for _, path := range paths {
+		d.mu.Lock()
+		known := d.sources[path] != nil
+		d.mu.Unlock()
+		if known || d.rotated(path, paths) {
+			continue
+		}
+		s := &source{name: path, tag: cfg.Tag, format: plain, fold: d.folds[0]}
+		if cfg.Format == "json-file" {
+			s.format = jsonFile
+		}
+		if cfg.Fold != nil && !*cfg.Fold {
+			s.fold = d.folds[1]
+		}
+		d.add(s, filepath.Dir(path), now)
+	}
+}
+
+// rotated says whether a path is a rotated sibling of one of the others.
+func (d *discovery) rotated(path string, paths []string) bool {
+	dir, base := filepath.Split(path)
+	return slices.ContainsFunc(paths, func(o string) bool {
+		odir, obase := filepath.Split(o)
+		return odir == dir && tail.Sibling(obase, base)
+	})
+}
+
+func (d *discovery) watchDir(dir string) {
+	if d.watcher == nil {
+		return
+	}
+	d.mu.Lock()
+	done := d.watched[dir]
+	d.mu.Unlock()
+	if done {
+		return
+	}
+	if err := d.watcher.Add(dir); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			d.log.Debug("folder cannot be watched; it is polled", "path", dir, "err", err)
+		}
+		return
+	}
+	d.mu.Lock()
+	d.watched[dir] = true
+	d.mu.Unlock()
+}
+
+// add makes a source known, opens its files and hands it to the loop.
+func (d *discovery) add(s *source, dir string, now time.Time) {
+	d.mu.Lock()
+	if d.sources[s.name] != nil {
+		d.mu.Unlock()
+		return
+	}
+	s.recalls = d.recalls[s.name]
+	delete(d.recalls, s.name)
+	known := make([]tail.Known, len(s.recalls))
+	for i, r := range s.recalls {
+		known[i] = tail.Known{ID: r.mark.ID, Marker: r.mark.Marker, Resume: r.mark.resume()}
+	}
+	s.chain = tail.NewChain(s.name, known)
+	d.sources[s.name] = s
+	d.folders[dir] = append(d.folders[dir], s)
+	d.mu.Unlock()
+
+	d.scan(s, now)
+	d.mu.Lock()
+	d.arrived = append(d.arrived, s)
+	d.mu.Unlock()
+	d.signal()
+}
+
+func (d *discovery) scan(s *source, now time.Time) {
+	err := s.chain.Scan(now)
+	if s.dir != "" && s.found.Load() == nil { // the folder may be gone when the loop comes to it
+		if c, cerr := metadata.ReadContainer(s.dir); cerr == nil {
+			s.found.Store(&c)
+		}
+	}
+	s.hinted.Store(true)
+	d.mu.Lock()
+	t := d.scanLost[s.name]
+	if t == nil && err != nil {
+		t = &trouble{}
+		d.scanLost[s.name] = t
+	}
+	if t != nil {
+		t.report(d.log, "log file cannot be opened; tried again every second or so", err, "source", s.name)
+		if err == nil {
+			t.over(d.log, "log file can be opened again", "source", s.name)
+			delete(d.scanLost, s.name)
+		}
+	}
+	d.mu.Unlock()
+}
+
+func (d *discovery) signal() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// handle acts on hints, each folder's files once however many there are.
+func (d *discovery) handle(hints []tail.Hint) {
+	now := time.Now()
+	var scan []*source
+	for _, h := range hints {
+		if h.Lost {
+			d.mu.Lock()
+			d.rescan = true
+			d.mu.Unlock()
+			d.look(now)
+			d.paths(now)
+			continue
+		}
+		if h.Name == "" {
+			d.mu.Lock()
+			delete(d.watched, h.Dir)
+			d.mu.Unlock()
+		}
+		if h.Name != "" && h.Dir == d.cfg.Containers.Root && d.cfg.Containers.Enabled {
+			if isContainerID(h.Name) {
+				dir := filepath.Join(h.Dir, h.Name)
+				if _, err := os.Stat(dir); err == nil {
+					d.container(dir, now)
+				} else {
+					// The folder itself says nothing of its end while a file that was in it is held open.
+					d.mu.Lock()
+					scan = append(scan, d.folders[dir]...)
+					d.mu.Unlock()
+				}
+			}
+			continue
+		}
+		d.mu.Lock()
+		for _, s := range d.folders[h.Dir] {
+			if (h.Name == "" || strings.HasPrefix(h.Name, filepath.Base(s.name))) && !slices.Contains(scan, s) {
+				scan = append(scan, s)
+			}
+		}
+		d.mu.Unlock()
+		for i := range d.cfg.Files {
+			if ok, _ := filepath.Match(d.cfg.Files[i].Path, filepath.Join(h.Dir, h.Name)); ok {
+				d.glob(&d.cfg.Files[i], now)
+			}
+		}
+	}
+	for _, s := range scan {
+		d.scan(s, now)
+	}
+	if len(scan) > 0 {
+		d.signal()
+	}
+}
+
+// take hands the sources that were found since it was last called to the loop.
+func (d *discovery) take() []*source {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	arrived := d.arrived
+	d.arrived = nil
+	return arrived
+}
+
+// forget drops a source that has ended. If its path comes again it is another source.
+func (d *discovery) forget(s *source) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.sources, s.name)
+	delete(d.scanLost, s.name)
+	for dir, list := range d.folders {
+		if i := slices.Index(list, s); i >= 0 {
+			if list = slices.Delete(list, i, i+1); len(list) == 0 {
+				delete(d.folders, dir)
+			} else {
+				d.folders[dir] = list
+			}
+		}
+	}
+}
+
+// unclaimed answers the keys of marks whose sources are gone: their folder can be listed and they are not in it.
+func (d *discovery) unclaimed() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var keys []string
+	for name, rs := range d.recalls {
+		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		parent := filepath.Dir(name)
+		if strings.HasPrefix(name, d.cfg.Containers.Root+"/") {
+			parent = d.cfg.Containers.Root
+		}
+		if _, err := os.Stat(parent); err != nil {
+			continue // not mounted yet, it may be
+		}
+		for _, r := range rs {
+			keys = append(keys, r.key)
+		}
+		delete(d.recalls, name)
+	}
+	return keys
+}
+
+// isContainerID says whether a folder's name is that of a container: 64 hex digits.
+func isContainerID(name string) bool {
+	if len(name) != 64 {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

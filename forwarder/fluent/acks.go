@@ -1,0 +1,181 @@
+package fluent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// readAcks reads until the connection ends or is in doubt, and says why. Its read deadline is also the session's only
+// clock: when it passes, check looks at what is due. So an ack costs a read, and no timer is touched.
+func (c *session) readAcks() *ended {
+	buf := make([]byte, maxAnswerBytes)
+	n := 0
+	if end := c.check(); end != nil {
+		return end
+	}
+	for {
+		m, err := c.w.conn.Read(buf[n:])
+		if n += m; m > 0 {
+			rest, err := c.take(buf[:n])
+			if err != nil {
+				_ = c.w.conn.SetLinger(0) // what the kernel still holds must not be taken twice
+				return &ended{badAnswer, err}
+			}
+			n = copy(buf, rest)
+			if n == len(buf) {
+				return &ended{badAnswer, fmt.Errorf("an answer of the receiver is longer than %d bytes", len(buf))}
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if end := c.check(); end != nil {
+				return end
+			}
+		} else if err != nil {
+			return endedBy(err)
+		}
+	}
+}
+
+// take applies all whole acks in p and returns the rest. The queue's cursor moves also when a bad answer follows.
+func (c *session) take(p []byte) (rest []byte, err error) {
+	wall, now := time.Now(), mono()
+	c.mu.Lock()
+	before, first := c.frames, c.acks == 0
+	for rest = p; len(rest) > 0 && err == nil; {
+		var id, after []byte
+		if id, after, err = nextAck(rest); err == nil {
+			rest = after
+			if len(id) > 0 {
+				err = c.acked(id, now)
+			}
+		}
+	}
+	if errors.Is(err, errPartial) {
+		err = nil
+	}
+	if c.acks > 0 {
+		c.lastAck = wall
+	}
+	c.progress, c.active = now, now
+	seq, frames, events := c.fl.pop()
+	c.limit = min(c.limit+frames, maxBatchFrames)
+	room := c.below >= 0 && c.fl.len() <= c.below && c.fl.bytes <= maxBatchBytes/2
+	if room {
+		c.below = -1
+	}
+	delivering, up := before == 0 && c.frames > 0, first && c.acks > 0
+	c.mu.Unlock()
+
+	if frames > 0 {
+		c.s.ack(seq, events)
+	}
+	if room {
+		select {
+		case c.room <- struct{}{}:
+		default:
+		}
+	}
+	if up {
+		c.s.m.addressUp.WithLabelValues(c.p.address).Set(1)
+	}
+	if delivering {
+		c.s.delivering(c)
+	}
+	return rest, err
+}
+
+// acked notes the ack of one id. c.mu is held.
+func (c *session) acked(id []byte, now int64) error {
+	if x := c.fl.find(id); x != nil {
+		if !x.acked {
+			x.acked = true
+			c.acks++
+			c.frames++
+			d := time.Duration(now - x.sent)
+			c.s.m.ackSeconds.Observe(d.Seconds())
+			c.average(d)
+		}
+		return nil
+	}
+	if bytes.HasPrefix(id, c.pingName) {
+		if bytes.Equal(id, c.pingID) {
+			c.pingID = nil
+			c.acks++
+			select {
+			case c.pong <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	}
+	if c.fl.recent(id) {
+		return nil // said twice
+	}
+	if len(id) > 64 {
+		id = id[:64]
+	}
+	return fmt.Errorf("the receiver acked %q, which was not sent on this connection", id)
+}
+
+func (c *session) average(d time.Duration) {
+	if c.usual == 0 {
+		c.usual = d
+	} else {
+		c.usual += (d - c.usual) / 8
+	}
+}
+
+// check is the clock of the session: it finds an ack overdue, wakes the writer when a heartbeat is due or the connection
+// old, and sets the read deadline to when there is next something to look at.
+func (c *session) check() *ended {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		return &ended{reason: drained}
+	}
+	cfg, now := &c.s.cfg, mono()
+	next := now + int64(cfg.AckTimeout/4)
+	if c.fl.len() > 0 {
+		c.noteDelivery(now)
+		due := c.progress + int64(cfg.AckTimeout)
+		if now < due {
+			c.late = false
+		} else if !c.late {
+			// Were we stopped for a while, the acks lie in the socket: a read whose deadline has passed does not look there.
+			c.late = true
+			due = now + int64(c.s.tune.drain)
+		} else {
+			_ = c.w.conn.SetLinger(0)
+			return &ended{ackTimeout, fmt.Errorf("no ack and nothing taken by the receiver for %v, with %d frames in flight",
+				time.Duration(now-c.progress).Round(time.Millisecond), c.fl.len())}
+		}
+		next = min(next, due)
+	} else {
+		due := c.active + int64(cfg.Heartbeat)
+		if now >= due || c.aged() {
+			c.bell()
+			due = now + int64(cfg.Heartbeat)
+		}
+		next = min(next, due)
+	}
+	_ = c.w.conn.SetReadDeadline(time.Now().Add(time.Duration(next - now)))
+	return nil
+}
+
+// noteDelivery counts as progress what helps the oldest frame on its way: bytes of its batch that our kernel took, bytes
+// up to its end that the peer's kernel took. A slow receiver may need longer for one large frame than ack_timeout;
+// later frames that pile up behind a stuck one prove nothing. c.mu is held.
+func (c *session) noteDelivery(now int64) {
+	if c.writing && c.fl.head >= c.batch {
+		c.progress = max(c.progress, c.w.accepted.Load())
+	}
+	if d := c.w.delivered(); d > c.delivered {
+		if c.delivered > 0 && d <= c.fl.ring[c.fl.head%uint64(len(c.fl.ring))].end {
+			c.progress = now
+		}
+		c.delivered = d
+	}
+}

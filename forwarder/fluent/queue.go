@@ -1,0 +1,55 @@
+package fluent
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// Frame is one sealed frame of the queue. Its last IDBytes bytes are its chunk id, which is the same whenever it is sent.
+type Frame struct {
+	Seq    uint64 // grows from frame to frame
+	Events int
+	File   *os.File // where the frame lies when Data is nil: Len bytes at Off, handed to the kernel by sendfile
+	Off    int64
+	Len    int64
+	Data   []byte // the frame itself, for small ones; valid until the next call of Next
+}
+
+// Queue is what a Sender takes frames from.
+//
+// Next, Rewind and Wait are called by one goroutine. Ack comes from another, also while one of them runs.
+type Queue interface {
+	// Next appends the frames that follow the last ones it gave, at most maxFrames, and of maxBytes together unless the
+	// first alone is larger. None means that there is none yet.
+	Next(dst []Frame, maxFrames int, maxBytes int64) ([]Frame, error)
+	// Rewind makes Next begin again at the first frame that is not acked.
+	Rewind()
+	// Wait returns when Next may have something to give, or with an error when ctx ends.
+	Wait(ctx context.Context) error
+	// Ack says that all frames up to seq have been acknowledged.
+	Ack(seq uint64) error
+}
+
+func (f *Frame) size() int64 {
+	if f.Data != nil {
+		return int64(len(f.Data))
+	}
+	return f.Len
+}
+
+// id copies the frame's chunk id to dst.
+func (f *Frame) id(dst *[IDBytes]byte) error {
+	n := f.size() - IDBytes
+	if n < 0 {
+		return fmt.Errorf("frame %d has %d bytes, too few for a chunk id", f.Seq, f.size())
+	}
+	if f.Data != nil {
+		copy(dst[:], f.Data[n:])
+		return nil
+	}
+	if _, err := f.File.ReadAt(dst[:], f.Off+n); err != nil {
+		return fmt.Errorf("read chunk id of frame %d: %w", f.Seq, err)
+	}
+	return nil
+}

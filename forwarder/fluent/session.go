@@ -1,0 +1,311 @@
+package fluent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// session is the life of one connection. Two goroutines share it: the sender's, which writes, and one that reads acks.
+// The ack reader sees acks before a fault that the writer runs into: Fluentd closes with RST.
+type session struct {
+	s      *Sender
+	p      *peer
+	w      *wire
+	remote netip.Addr
+	born   time.Time
+	old    time.Time     // when it makes way for a new one; zero: never
+	gone   chan struct{} // closed when the ack reader has ended, after which end is set
+	end    *ended
+	room   chan struct{} // a word from the ack reader: there is room
+	pong   chan struct{} // a word from the ack reader: the ping expected was acked
+
+	waiting context.Context // ends when the writer is wanted; its cancel function is bell
+
+	// All below belongs to mu.
+	mu           sync.Mutex
+	bell         context.CancelFunc
+	fl           *flights
+	limit        int    // frames that may be in flight: 1 after a failure, doubling with what is acked
+	below        int    // the writer sleeps until so few frames are in flight; -1: it does not
+	batch        uint64 // the flight that the last write began with
+	writing      bool
+	written      uint64 // bytes since the connection began
+	delivered    uint64 // bytes that the peer's TCP had taken when last asked
+	progress     int64  // mono time of the last ack, or of the writing of the oldest frame in flight
+	active       int64  // mono time of the last ack or writing
+	lastAck      time.Time
+	usual        time.Duration // moving average from writing to ack
+	acks         int           // acks on this connection, of frames and pings
+	frames       int           // those of frames
+	pings        uint64
+	framesAtPing int    // acks of frames when the last ping was sent
+	pingName     []byte // what the chunk ids of this connection's pings begin with
+	pingID       []byte // the last one
+	late         bool   // the ack of the oldest is overdue, one last look is taken
+	draining     bool   // writing has failed: only what is left to read counts
+}
+
+func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*session, error) {
+	w, err := newWire(conn)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	c := &session{s: s, p: p, w: w, born: now,
+		gone: make(chan struct{}), room: make(chan struct{}, 1), pong: make(chan struct{}, 1),
+		fl: &s.flights, limit: s.limit, below: -1, usual: s.usual, progress: mono(), active: mono(),
+		// Chunk ids of frames are hexadecimal digits, so no ping can be taken for one.
+		pingName: fmt.Appendf(nil, "ping-%016x-", rand.Uint64()),
+	}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort().Addr().Unmap()
+	}
+	if age := s.cfg.MaxConnectionAge; age > 0 {
+		c.old = now.Add(age - rand.N(age/4+1))
+	}
+	c.fl.reset()
+	c.waiting, c.bell = context.WithCancel(ctx)
+	return c, nil
+}
+
+// run uses the connection until it or ctx ends, and closes it.
+func (c *session) run(ctx context.Context) *ended {
+	unhook := context.AfterFunc(ctx, func() { _ = c.w.conn.Close() })
+	defer unhook()
+	go func() {
+		defer close(c.gone)
+		c.end = c.readAcks()
+		_ = c.w.conn.Close() // wakes the writer out of a write
+		c.ring()
+	}()
+
+	end := c.write(ctx)
+	if end.reason == pingTimeout {
+		_ = c.w.conn.SetLinger(0)
+	}
+	_ = c.w.conn.Close()
+	<-c.gone
+	c.ring()
+	if ctx.Err() != nil {
+		return &ended{reason: stopped}
+	}
+	return end
+}
+
+// write takes frames from the queue and writes them, until there is a reason to end.
+func (c *session) write(ctx context.Context) *ended {
+	if end := c.greet(); end != nil {
+		return end
+	}
+	for {
+		frames, bytes, end := c.waitRoom()
+		if end != nil {
+			return end
+		}
+		if c.aged() {
+			return c.settle(maxAge)
+		}
+		if c.p.oneAtOnce {
+			frames = 1
+		}
+		batch, err := c.s.next(frames, bytes)
+		switch {
+		case len(batch) > 0:
+			if end := c.send(batch); end != nil {
+				return end
+			}
+			if c.p.oneAtOnce {
+				if end := c.afterOne(); end != nil {
+					return end
+				}
+			}
+			continue
+		case err != nil:
+			if end := c.sleep(c.s.tune.queueRetry); end != nil {
+				return end
+			}
+		default:
+			if end := c.waitData(ctx); end != nil {
+				return end
+			}
+		}
+		if end := c.trusted(); end != nil {
+			return end
+		}
+	}
+}
+
+// send writes a batch. Its frames are in flight before the first byte is written, because the ack of one can be read
+// before the write of all returns.
+func (c *session) send(batch []Frame) *ended {
+	now, total := mono(), int64(0)
+	c.mu.Lock()
+	if c.fl.len() == 0 {
+		c.progress = now
+	}
+	c.batch, c.writing = c.fl.tail, true
+	for i := range batch {
+		f := &batch[i]
+		x := c.fl.push()
+		if err := f.id(&x.id); err != nil {
+			c.fl.tail--
+			c.writing = false
+			c.mu.Unlock()
+			c.s.queueFailed(err)
+			return &ended{queueFault, err}
+		}
+		n := f.size()
+		total += n
+		c.written += uint64(n)
+		x.seq, x.events, x.bytes, x.sent, x.end = f.Seq, f.Events, n, now, c.written
+	}
+	c.fl.bytes += total
+	c.mu.Unlock()
+
+	c.s.sending(batch, total)
+	err := c.w.write(batch)
+	now = mono()
+	c.mu.Lock()
+	c.writing, c.active = false, now
+	if c.fl.head >= c.batch {
+		c.progress = now
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return c.broken(err)
+	}
+	return nil
+}
+
+// broken says why a write failed. The ack reader goes on for a moment: acks that came before the fault still count, and
+// it may know better what happened.
+func (c *session) broken(err error) *ended {
+	var own *queueError
+	if errors.As(err, &own) {
+		c.s.queueFailed(err)
+		return &ended{queueFault, err}
+	}
+	c.mu.Lock()
+	c.draining = true
+	c.mu.Unlock()
+	_ = c.w.conn.SetReadDeadline(time.Now().Add(c.s.tune.drain))
+	<-c.gone
+	if c.end.reason == drained {
+		return endedBy(err)
+	}
+	return c.end
+}
+
+// waitRoom waits until something may be written, and says how much. When the batch is full it sleeps until half of it is
+// acked, so that a stream of small frames does not wake it for each.
+func (c *session) waitRoom() (frames int, bytes int64, end *ended) {
+	for {
+		c.mu.Lock()
+		frames, bytes = c.limit-c.fl.len(), maxBatchBytes-c.fl.bytes
+		if frames > 0 && bytes > 0 {
+			c.mu.Unlock()
+			return frames, bytes, nil
+		}
+		c.below = c.limit / 2
+		c.mu.Unlock()
+		select {
+		case <-c.room:
+		case <-c.gone:
+			return 0, 0, c.end
+		}
+	}
+}
+
+// settle waits until nothing is in flight and ends the session for the reason given.
+func (c *session) settle(r reason) *ended {
+	for {
+		c.mu.Lock()
+		empty := c.fl.len() == 0
+		c.below = 0
+		c.mu.Unlock()
+		if empty {
+			return &ended{reason: r}
+		}
+		select {
+		case <-c.room:
+		case <-c.gone:
+			return c.end
+		}
+	}
+}
+
+// afterOne waits for the ack of a single frame and for the close that should follow it.
+func (c *session) afterOne() *ended {
+	end := c.settle(oneMessage)
+	if end.reason != oneMessage {
+		return end
+	}
+	c.s.timer.Reset(c.s.tune.oneWait)
+	select {
+	case <-c.gone:
+		return end
+	case <-c.s.timer.C:
+		c.p.oneAtOnce, c.p.single = false, 0 // it does not close after all
+		return nil
+	}
+}
+
+// waitData waits until the queue may have something, or the ack reader rings.
+func (c *session) waitData(ctx context.Context) *ended {
+	err := c.s.q.Wait(c.waiting)
+	select {
+	case <-c.gone:
+		return c.end
+	default:
+	}
+	if ctx.Err() != nil {
+		return &ended{reason: stopped}
+	}
+	if c.waiting.Err() != nil {
+		c.mu.Lock()
+		c.bell()
+		c.waiting, c.bell = context.WithCancel(ctx)
+		c.mu.Unlock()
+		select { // it may have rung for the last time before there was the new bell
+		case <-c.gone:
+			return c.end
+		default:
+			return nil
+		}
+	}
+	if err != nil {
+		c.s.queueFailed(err)
+		return c.sleep(c.s.tune.queueRetry)
+	}
+	return nil
+}
+
+func (c *session) sleep(d time.Duration) *ended {
+	c.s.timer.Reset(d)
+	select {
+	case <-c.gone:
+		return c.end
+	case <-c.s.timer.C:
+		return nil
+	}
+}
+
+// ring wakes the writer if it waits for data.
+func (c *session) ring() {
+	c.mu.Lock()
+	c.bell()
+	c.mu.Unlock()
+}
+
+func (c *session) aged() bool { return !c.old.IsZero() && time.Now().After(c.old) }
+
+// epoch makes monotonic readings small numbers: the wall clock steps when a fresh host gets its time.
+var epoch = time.Now()
+
+func mono() int64 { return int64(time.Since(epoch)) }

@@ -1,0 +1,17 @@
+package fluent
+
+import "time"
+
+// Status is what a Sender is doing, for people and for `fairlead status`.
+type Status struct {
+	Address   string    `json:"address"`            // the entry of `to` in use; empty while there is no connection
+	Remote    string    `json:"remote,omitempty"`   // the IP address and port it resolved to
+	Connected time.Time `json:"connected,omitzero"` // since when
+	LastAck   time.Time `json:"last_ack,omitzero"`  // of a frame or a ping
+	InFlight  int       `json:"in_flight"`          // frames written and not yet acknowledged
+	Failures  int       `json:"failures"`           // failed attempts since a frame was last acknowledged
+	Since     time.Time `json:"failing_since,omitzero"`
+	Refusals  int       `json:"refusals"`             // how many of them were the receiver closing on data
+	LastError string    `json:"last_error,omitempty"` // also when it is over
+	ErrorAt   time.Time `json:"last_error_at,omitzero"`
+}

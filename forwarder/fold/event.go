@@ -1,0 +1,161 @@
+package fold
+
+import "time"
+
+const (
+	// shortWait is how long an ordinary line waits for its successor. The lines of one write lie at most a tenth of a
+	// millisecond apart in Docker's files; the rest is for an engine that was not scheduled in between.
+	shortWait = int64(10 * time.Millisecond)
+	// processWait parts the cause that a dying process still writes from the crash of its successor: the engine restarts a
+	// container after 100 ms at the earliest.
+	processWait = int64(100 * time.Millisecond)
+
+	// maxOpen is how many events of a stream may pend, because a source's mark names each of their records.
+	maxOpen = 64
+	// maxLines is how many lines one piece of an event may have: each costs 48 bytes of bookkeeping beside its text.
+	maxLines = 1 << 16
+	// maxIdleBytes and maxIdleLines are what an event that is put back for reuse may keep.
+	maxIdleBytes = 64 << 10
+	maxIdleLines = 1 << 10
+)
+
+// event is an open event: its lines so far and what is known of it. The stream owns it; between uses it lies in the
+// Folder's pool.
+type event struct {
+	lines [][]byte
+	pos   []Pos
+	own   []byte // the texts of lines[:owned]; the others are the caller's until Retain
+	owned int
+
+	lastRead int64
+	firstSeq uint64 // number in the stream of the first line that pends
+	lastSeq  uint64 // and of the last line: events go out in this order
+	rule     string
+	ended    bool // complete, and only waits for its turn
+
+	lastRecords int // records of the last line
+
+	judgement
+
+	// born is what the stream had learned, and of which other events the next lines could have been, before firstSeq.
+	born       learned
+	bornGhosts []byte
+}
+
+// judgement is all that decides which lines the event takes. It can be written down without the lines (memory.go).
+type judgement struct {
+	lang     *language
+	state    uint8
+	mode     mode
+	sev      byte
+	calls    bool   // a report of several calls, as far as is known
+	named    bool   // key names a request or thread, not only a process
+	taken    bool   // it has a line
+	more     bool   // it has more than one
+	cut      bool   // the last one goes on: the next piece is no new line
+	part     uint32 // pieces given out
+	time     int64  // of the first line
+	key      uint64 // origin: process, thread, tags
+	size     int    // bytes of text that pend
+	wait     int64  // after which silence it ends
+	lastTime int64  // of the last line
+}
+
+// mode says how a line without prefix is judged that comes directly after the event.
+type mode uint8
+
+const (
+	byShape  mode = iota // only what its language takes
+	byPrefix             // everything, unless time parts them
+	byRule               // a user's rule
+	single               // nothing
+)
+
+// add appends a line. The caller has made room by cutting.
+func (e *event) add(l *line) {
+	if len(e.lines) == 0 {
+		e.firstSeq = l.seq
+	}
+	e.lines = append(e.lines, l.text)
+	e.pos = append(e.pos, l.pos...)
+	e.lastRecords = len(l.pos)
+	e.size += len(l.text) + 1
+	e.lastTime, e.lastRead, e.lastSeq = l.time, l.read, l.seq
+	e.more = e.taken
+	e.taken, e.cut = true, l.goesOn
+}
+
+// drop forgets the first n lines with their records, after they were given out.
+func (e *event) drop(n, records int) {
+	keep, pos := e.lines[n:], e.pos[records:]
+	text := make([][]byte, len(keep))
+	e.size = 0
+	for i, t := range keep { // their bytes lie where the next retain would overwrite them
+		text[i] = append([]byte(nil), t...)
+		e.size += len(t) + 1
+	}
+	pos = append([]Pos(nil), pos...)
+	size := e.size
+	e.clear()
+	e.size = size
+	e.lines, e.pos = append(e.lines, text...), append(e.pos, pos...)
+	e.firstSeq = e.lastSeq
+}
+
+// language is the name of what joined the lines.
+func (e *event) language() string {
+	if e.lang == nil || len(e.pos) <= 1 && e.part == 0 {
+		return ""
+	}
+	return e.lang.name
+}
+
+// retain copies the lines that still lie in the caller's buffer into the event's own.
+func (e *event) retain() {
+	if e.owned == len(e.lines) {
+		return
+	}
+	need := 0
+	for _, t := range e.lines[e.owned:] {
+		need += len(t)
+	}
+	if cap(e.own)-len(e.own) < need {
+		grown := make([]byte, 0, max(2*cap(e.own), len(e.own)+need, 512))
+		off := 0
+		for i, t := range e.lines[:e.owned] {
+			grown = append(grown, t...)
+			e.lines[i] = grown[off:len(grown):len(grown)]
+			off = len(grown)
+		}
+		e.own = grown
+	}
+	for i := e.owned; i < len(e.lines); i++ {
+		off := len(e.own)
+		e.own = append(e.own, e.lines[i]...)
+		e.lines[i] = e.own[off:len(e.own):len(e.own)]
+	}
+	e.owned = len(e.lines)
+}
+
+// clear forgets the lines, after they were given out.
+func (e *event) clear() {
+	clear(e.lines) // no pointer into the caller's buffer stays behind
+	e.lines, e.pos, e.own = e.lines[:0], e.pos[:0], e.own[:0]
+	e.owned, e.size = 0, 0
+}
+
+// reset makes the event fit for reuse and lets go of large buffers.
+func (e *event) reset() {
+	e.clear()
+	lines, pos, own, ghosts := e.lines, e.pos, e.own, e.bornGhosts[:0]
+	if cap(lines) > maxIdleLines {
+		lines = nil
+	}
+	if cap(pos) > maxIdleLines {
+		pos = nil
+	}
+	if cap(own) > maxIdleBytes {
+		own = nil
+	}
+	*e = event{lines: lines, pos: pos, own: own, bornGhosts: ghosts}
+}

@@ -1,0 +1,75 @@
+package fold
+
+// language is what one language knows of its reports. A new language is a file with its shapes and a row in languages.
+//
+// The functions get a line whose message (the text after a logger's prefix and tags) has been found. States are the
+// language's own; 0 is "nothing known", and no state may be 255.
+type language struct {
+	name string
+
+	// opens says which state a line begins that is not known to continue anything; 0: none.
+	opens func(l *line) uint8
+	// takes says whether a line that comes directly after an event in this state belongs to it: within which limit, and the
+	// state after it.
+	takes func(state uint8, l *line) (uint8, limit)
+	// calls is takes for a line with a prefix of its own, of the same origin (process, thread, request, severity) but not
+	// necessarily directly after: the next call of a report that is written by several. nil: the language has none.
+	calls func(state uint8, l *line) (uint8, bool)
+	// traits of a state.
+	traits func(state uint8) traits
+	states int // how many
+}
+
+// traits of a state.
+type traits struct {
+	rule   string
+	wait   limit // how long the event waits for its next line
+	series bool  // a line with a prefix that opens this state may be the first of several calls
+	awaits bool  // in the middle of such a series: lines of others may come between
+	done   bool  // nothing can follow
+	own    bool  // a line that opens this state is never part of a logger's message
+}
+
+// limit is the gap up to which a line still belongs to the event before it.
+type limit uint8
+
+const (
+	never limit = iota
+	soon        // of the same write: shortWait
+	later       // of the same process, which writes it line by line: processWait
+	waits       // what the configuration says
+)
+
+// languages can be named in the configuration; plain is always there, last. The first that
+// knows a line has it.
+var languages = []*language{python, ruby, golang}
+
+func languageNamed(name string) *language {
+	for _, l := range languages {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+func languageNames() []string {
+	var names []string
+	for _, l := range languages {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+// ns is the limit as a duration.
+func (f *Folder) ns(l limit) int64 {
+	switch l {
+	case soon:
+		return shortWait
+	case later:
+		return min(processWait, f.wait)
+	case waits:
+		return f.wait
+	}
+	return 0
+}

@@ -1,0 +1,110 @@
+package fold
+
+import "bytes"
+
+// Rails writes the report of an exception in one of these layouts (DebugExceptions#log_error):
+//
+//	3.2 to 4.2     empty line, "Class (message):", source, frames indented by two, two empty lines: one call
+//	5.0.0          as 5.1, but each line is a call with its own prefix
+//	5.0.1 to 5.2   "  " / "Class (message):" / source / "  " / frames: each / a call
+//	6.0 to 7.1     "  ", "Class (message):", source, "  ", frames: one call
+//	7.2            as 6.0, after the head an empty line, "Causes:", and "Class (message)" for each cause
+//	8.0            "  ", with causes "Class (message)", "Caused by: Class (message)" for each, empty line, "Information for: Class
+//	               (message):", source, "  ", frames, and for each cause an empty line, "Information for cause: ...", "  ", frames
+//
+// In one call only the first line has the logger's prefix; a tag is repeated on each line that Rails joined, but not on the lines
+// of a message of several lines, and not after the newlines that 7.2 and 8.0 put before their headings.
+
+// railsTakes judges a line that comes directly after a report in one call.
+func railsTakes(state uint8, l *line) (uint8, limit) {
+	switch state {
+	case railsBlank:
+		if l.shape == shapeClass {
+			return railsMessage, waits
+		}
+	case railsEmpty:
+		// An empty line alone is weak evidence, so what follows must look like a message up to its end.
+		if l.shape == shapeClass && closed(l.msg) {
+			return railsClosed, soon
+		}
+		if l.shape == shapeClass && bytes.Count(l.msg, []byte("(")) > bytes.Count(l.msg, []byte(")")) {
+			return railsMessage, soon
+		}
+	case railsClosed, railsSource:
+		switch l.shape {
+		case shapeSource:
+			return railsSource, waits
+		case shapeBlank:
+			return railsBeforeFrames, waits
+		case shapeFrame:
+			return railsFrames, waits
+		}
+	case railsMessage, railsCauses:
+		switch l.shape {
+		case shapeSource:
+			return railsSource, waits
+		case shapeBlank:
+			return railsBeforeFrames, waits
+		case shapeFrame:
+			return railsFrames, waits
+		case shapeCausedBy:
+			return railsCauses, later
+		case shapeInfo:
+			return railsMessage, later
+		}
+		// The report is not whole yet: what comes now is still the message, whatever it looks like.
+		return state, later
+	case railsBeforeFrames:
+		if l.shape == shapeFrame {
+			return railsFrames, waits
+		}
+	case railsFrames:
+		switch l.shape {
+		case shapeFrame:
+			return railsFrames, waits
+		case shapeEmpty:
+			return railsGap, soon
+		}
+	case railsGap:
+		switch l.shape {
+		case shapeInfo:
+			return railsMessage, later
+		case shapeEmpty:
+			return railsTail, soon
+		}
+	}
+	return 0, never
+}
+
+// railsCalls judges a line with a prefix (or only a tag) of its own: the next call of the same report.
+func railsCalls(state uint8, l *line) (uint8, bool) {
+	switch state {
+	case railsBlank, railsBeforeFrames, railsFrames, railsGap:
+		next, lim := railsTakes(state, l)
+		return next, lim != never
+	case railsMessage, railsCauses, railsSource:
+		switch l.shape {
+		case shapeBlank:
+			if l.fresh { // another thread's report begins
+				return 0, false
+			}
+		case shapeSource:
+		case shapeEmpty, shapeCausedBy, shapeInfo:
+			if state == railsSource {
+				return 0, false
+			}
+		case shapeClass:
+			if state != railsCauses {
+				return 0, false
+			}
+		default:
+			return 0, false
+		}
+		next, lim := railsTakes(state, l)
+		return next, lim != never
+	}
+	return 0, false
+}
+
+// failed knows "Completed 500 Internal Server Error in 24ms", which comes directly before the report of an exception.
+func failed(b []byte) bool { return b[0] == 'C' && (b[10] == '4' || b[10] == '5') }

@@ -1,0 +1,285 @@
+package fold
+
+import "bytes"
+
+// shape is what a message looks like, as far as reports are made of it.
+type shape uint8
+
+const (
+	shapeOther     shape = iota
+	shapeEmpty           // nothing
+	shapeBlank           // two spaces: how Rails writes an empty line of a report
+	shapeIndented        // begins with a blank or tab
+	shapeSource          // "    12: text": annotated source of a template
+	shapeFrame           // "app/models/order.rb:15:in `settle!'", "app/views/orders/show.html.erb:5"
+	shapeFrom            // TAB "from app.rb:5:in `value'": frame of a crash
+	shapeLevels          // TAB " ... 28 levels..."
+	shapeCrash           // "app.rb:8:in `value': message (Class)"
+	shapeThread          // "#<Thread:0x... run> terminated with exception (report_on_exception is true):"
+	shapeClass           // "Class (message"
+	shapeColon           // "Class: message"
+	shapeSuffix          // "message (Class)"
+	shapeCausedBy        // "Caused by:", "Causes:"
+	shapeInfo            // "Information for: Class (message):"
+	shapeAborted         // "rake aborted!"
+	shapeTasks           // "Tasks: TOP => shop:boom"
+	shapeFullTrace       // "(See full trace by running task with --trace)"
+	shapeJobError        // "Error performing FailingJob (Job ID: ...) from Async(default) in 2ms: Class (message):"
+	shapeContext         // {"context":"Job raised exception",...}: Sidekiq's first call
+	shapeRequest         // a line of Rails' own request log: surely an event of its own
+)
+
+// shapeOf is called for every line whose place is not plain from its prefix; the first and last bytes decide nearly always.
+func shapeOf(b []byte) shape {
+	if n := len(b); n > 0 && b[n-1] == '\r' { // of a terminal
+		b = b[:n-1]
+	}
+	n := len(b)
+	if n == 0 {
+		return shapeEmpty
+	}
+	last := b[n-1]
+	switch c := b[0]; {
+	case c == ' ':
+		switch {
+		case n == 2 && b[1] == ' ':
+			return shapeBlank
+		case isSource(b):
+			return shapeSource
+		case isFrame(b):
+			return shapeFrame
+		}
+		return shapeIndented
+	case c == '\t':
+		switch {
+		case bytes.HasPrefix(b, []byte("\tfrom ")):
+			return shapeFrom
+		case bytes.HasPrefix(b, []byte("\t ... ")) && bytes.HasSuffix(b, []byte(" levels...")):
+			return shapeLevels
+		}
+		return shapeIndented
+	case c >= 'A' && c <= 'Z':
+		if s := capitalShape(b); s != shapeOther {
+			return s
+		}
+	case c == '(' && bytes.HasPrefix(b, []byte("(See full trace by running task with --trace)")):
+		return shapeFullTrace
+	case c == '#':
+		if last == ':' && bytes.HasPrefix(b, []byte("#<Thread:")) && bytes.Contains(b, []byte(" terminated with exception")) {
+			return shapeThread
+		}
+		if bytes.HasPrefix(b, []byte("#<Class:0x")) {
+			return anonymousClass(b)
+		}
+	case c == '{' && bytes.HasPrefix(b, []byte(`{"context":`)):
+		return shapeContext
+	}
+	switch last {
+	case '\'', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if isFrame(b) {
+			return shapeFrame
+		}
+	case ')':
+		if isCrash(b) {
+			return shapeCrash
+		}
+		if endsInClass(b) {
+			return shapeSuffix
+		}
+	case '!':
+		if n < 40 && bytes.HasSuffix(b, []byte(" aborted!")) && bytes.Count(b, []byte(" ")) == 1 {
+			return shapeAborted
+		}
+	case 'n':
+		if bytes.HasSuffix(b, []byte("': unhandled exception")) && isCrash(b) {
+			return shapeCrash
+		}
+	}
+	return shapeOther
+}
+
+// capitalShape knows the shapes that begin with a capital letter.
+func capitalShape(b []byte) shape {
+	switch b[0] {
+	case 'C':
+		switch {
+		case bytes.HasPrefix(b, []byte("Caused by:")), string(b) == "Causes:":
+			return shapeCausedBy
+		case bytes.HasPrefix(b, []byte("Completed ")) && len(b) > 14 && digits(b[10:], 3) && b[13] == ' ':
+			return shapeRequest
+		}
+	case 'E':
+		if bytes.HasPrefix(b, []byte("Error performing ")) && bytes.Contains(b, []byte(" (Job ID: ")) {
+			return shapeJobError
+		}
+	case 'I':
+		if bytes.HasPrefix(b, []byte("Information for: ")) || bytes.HasPrefix(b, []byte("Information for cause: ")) {
+			return shapeInfo
+		}
+	case 'P':
+		if bytes.HasPrefix(b, []byte("Processing by ")) && bytes.Contains(b, []byte("#")) {
+			return shapeRequest
+		}
+	case 'S':
+		if bytes.HasPrefix(b, []byte("Started ")) && bytes.Contains(b, []byte(` "/`)) && bytes.Contains(b, []byte(" for ")) {
+			return shapeRequest
+		}
+	case 'T':
+		if bytes.HasPrefix(b, []byte("Tasks: TOP => ")) {
+			return shapeTasks
+		}
+	}
+	switch i := constant(b); {
+	case i == 0:
+	case i+1 < len(b) && b[i] == ' ' && b[i+1] == '(':
+		return shapeClass
+	case i+1 < len(b) && b[i] == ':' && b[i+1] == ' ':
+		return shapeColon
+	}
+	return shapeOther
+}
+
+// anonymousClass is the shape of a message that begins with the name Ruby gives to a class without one.
+func anonymousClass(b []byte) shape {
+	i := bytes.IndexByte(b, '>')
+	switch {
+	case i < 0:
+	case bytes.HasPrefix(b[i:], []byte("> (")):
+		return shapeClass
+	case bytes.HasPrefix(b[i:], []byte(">: ")):
+		return shapeColon
+	}
+	return shapeOther
+}
+
+// constant returns the length of the Ruby constant (Errno::ECONNREFUSED) at the start of b.
+func constant(b []byte) int {
+	i := 0
+	for {
+		if i >= len(b) || b[i] < 'A' || b[i] > 'Z' {
+			return 0
+		}
+		for i < len(b) && isWord(b[i]) {
+			i++
+		}
+		if i+2 >= len(b) || b[i] != ':' || b[i+1] != ':' {
+			return i
+		}
+		i += 2
+	}
+}
+
+// isSource knows a line of annotated source: blanks, a number, a colon.
+func isSource(b []byte) bool {
+	i := 0
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	d := i
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	return d >= 4 && i > d && i < len(b) && b[i] == ':' && (i+1 == len(b) || b[i+1] == ' ')
+}
+
+var (
+	inOld = []byte(":in `")
+	inNew = []byte(":in '") // from Ruby 3.4 on
+)
+
+// isFrame knows a line of a backtrace by its end: ":15:in `settle!'", ":15:in 'Order#settle!'", or ":5" of a path.
+func isFrame(b []byte) bool {
+	if n := len(b); n > 0 && b[n-1] == '\r' {
+		b = b[:n-1]
+	}
+	if len(b) < 3 {
+		return false
+	}
+	last := b[len(b)-1]
+	if last == '\'' {
+		i := bytes.Index(b, inOld)
+		if i < 0 {
+			i = bytes.Index(b, inNew)
+		}
+		return i > 1 && numbered(b[:i]) > 0
+	}
+	if !isDigit(last) {
+		return false
+	}
+	i := numbered(b)
+	if i <= 0 {
+		return false
+	}
+	// A line of a template has no method. What is before the number must look like a path, not like a host with its port.
+	p := bytes.TrimLeft(b[:i], " ")
+	slash := bytes.LastIndexByte(p, '/')
+	return slash >= 0 && bytes.IndexByte(p[slash:], '.') > 0 && bytes.IndexByte(p, ' ') < 0 && !bytes.Contains(p, []byte("//"))
+}
+
+// numbered returns where ":15" begins that b ends in; 0 if it does not.
+func numbered(b []byte) int {
+	i := len(b)
+	for i > 0 && isDigit(b[i-1]) {
+		i--
+	}
+	if i == len(b) || i < 2 || b[i-1] != ':' {
+		return 0
+	}
+	return i - 1
+}
+
+// isCrash knows the first line of a crash, "file:8:in `m': message (Class)". A frame at its start is what counts: the class
+// must be at the end of the first line, however many lines the message has.
+func isCrash(b []byte) bool {
+	i := bytes.Index(b, inOld)
+	if i < 0 {
+		i = bytes.Index(b, inNew)
+	}
+	if i < 2 || numbered(b[:i]) == 0 || !bytes.Contains(b[i+5:], []byte("': ")) {
+		return false
+	}
+	return endsInClass(b) || bytes.HasSuffix(b, []byte("': unhandled exception"))
+}
+
+// endsInClass knows "message (Class)".
+func endsInClass(b []byte) bool {
+	i := bytes.LastIndexByte(b, '(')
+	if i < 1 || b[len(b)-1] != ')' || b[i-1] != ' ' {
+		return false
+	}
+	c := b[i+1 : len(b)-1]
+	return len(c) > 0 && constant(c) == len(c)
+}
+
+// announces knows a line whose last word says that a trace follows: "slow trace", "stack trace:", "Exception:".
+func announces(b []byte) bool {
+	n := len(b)
+	for n > 0 && (b[n-1] == ':' || b[n-1] == ' ' || b[n-1] == '\r') {
+		n--
+	}
+	i := n
+	for i > 0 && b[i-1]|0x20 >= 'a' && b[i-1]|0x20 <= 'z' && n-i < 16 {
+		i--
+	}
+	switch n - i {
+	case 5, 9, 10: // trace, error; backtrace, traceback, exception; stacktrace
+	default:
+		return false
+	}
+	w := b[i:n]
+	return bytes.EqualFold(w, []byte("trace")) || bytes.EqualFold(w, []byte("error")) || bytes.EqualFold(w, []byte("backtrace")) ||
+		bytes.EqualFold(w, []byte("traceback")) || bytes.EqualFold(w, []byte("exception")) || bytes.EqualFold(w, []byte("stacktrace"))
+}
+
+// endsInColon knows a line that announces what is indented below it.
+func endsInColon(b []byte) bool {
+	n := len(b)
+	if n > 0 && b[n-1] == '\r' {
+		n--
+	}
+	return n > 1 && b[n-1] == ':'
+}
+
+func isWord(c byte) bool {
+	return c == '_' || isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z'
+}

@@ -1,0 +1,237 @@
+// Package forwarder carries log lines from files to Fluentd: it joins tail, parse, fold, spool and fluent, which know nothing of
+// each other. What is still in its log file or in a synced record of the spool reaches Fluentd at least once, whatever
+// stops, breaks or is killed in between.
+package forwarder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"text/template"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/forwarder/fluent"
+	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/spool"
+	"github.com/fairlead/fairlead/forwarder/tail"
+)
+
+// Forwarder is one forwarder. It can be run once.
+type Forwarder struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	spoolM  *spool.Metrics
+	sendM   *fluent.Metrics
+	folding *fold.Folder
+	single  *fold.Folder // for files with `fold: false`
+	tags    *template.Template
+	ready   chan struct{}
+	hurry   chan struct{}
+	hurried sync.Once
+
+	mu     sync.Mutex // guards what follows
+	spool  *spool.Spool
+	sender *fluent.Sender
+	disc   *discovery
+}
+
+// New checks the configuration and registers the metrics. It opens nothing.
+func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{})}
+	var err error
+	if f.folding, err = fold.New(cfg.Fold); err != nil {
+		return nil, err
+	}
+	off := cfg.Fold
+	off.Enabled = false
+	if f.single, err = fold.New(off); err != nil {
+		return nil, err
+	}
+	if f.tags, err = parseTag(cfg.Sources.Containers.Tag); err != nil {
+		return nil, err
+	}
+	f.metrics, f.spoolM, f.sendM = newMetrics(reg), spool.NewMetrics(reg), fluent.NewMetrics(reg)
+	reg.MustRegister(&books{f: f})
+	return f, nil
+}
+
+// Ready is closed when the spool is open and the sources are being read.
+func (f *Forwarder) Ready() <-chan struct{} { return f.ready }
+
+// Hurry cuts the grace of a stop short.
+func (f *Forwarder) Hurry() { f.hurried.Do(func() { close(f.hurry) }) }
+
+// Run opens the spool and forwards until the context ends. Then it stops in order: reading first; what could not be read again is
+// brought into the spool; the sender goes on for `grace` or until the spool is empty; the spool is synced and closed.
+func (f *Forwarder) Run(ctx context.Context) (err error) {
+	sp, err := spool.Open(f.cfg.Spool, f.log.With("component", "spool"), f.spoolM)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sp.Close()) }()
+
+	sender := fluent.NewSender(f.cfg.Forward, &queue{spool: sp, reader: sp.Reader()}, f.log.With("component", "fluent"), f.sendM)
+	log := f.log.With("component", "tail")
+	disc := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(sp.Marks(), log))
+	if disc.watcher, err = tail.NewWatcher(); err != nil {
+		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
+	}
+	f.mu.Lock()
+	f.spool, f.sender, f.disc = sp, sender, disc
+	f.mu.Unlock()
+
+	// The sender and the syncer outlive ctx by the grace, so they have a context of their own; the first error ends all.
+	g, all := errgroup.WithContext(context.WithoutCancel(ctx))
+	all, end := context.WithCancel(all)
+	defer end()
+	reading, stop := context.WithCancel(all)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+
+	rel := newReleaser(sp)
+	l := f.newLoop(log, disc, sp, rel)
+	g.Go(func() error { return sp.Run(all) })
+	g.Go(func() error { return sender.Run(all) })
+	g.Go(func() error { return rel.run(all) })
+	g.Go(func() error { return disc.watch(reading) })
+	g.Go(func() error { return disc.poll(reading) })
+	g.Go(func() error {
+		defer end()
+		disc.look(time.Now())
+		close(f.ready)
+		if err := l.run(reading); err != nil || ctx.Err() == nil {
+			return err
+		}
+		f.drain(all, sp)
+		return nil
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	rel.closeAll()
+	return nil
+}
+
+// drain waits until the spool is empty, for `grace` at most.
+func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool) {
+	began := time.Now()
+	deadline := time.NewTimer(f.cfg.Forward.Grace)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for sp.Stats().PendingFrames > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.hurry:
+		case <-deadline.C:
+		case <-tick.C:
+			continue
+		}
+		st := sp.Stats()
+		f.log.Warn("stopped before the spool was empty; the rest is sent after the next start",
+			"pending_events", st.PendingEvents, "pending_bytes", st.PendingBytes, "waited", time.Since(began).Round(time.Millisecond))
+		return
+	}
+}
+
+func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, rel *releaser) *loop {
+	l := &loop{
+		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir,
+		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
+	}
+	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, builders: map[string]*builder{}, marks: l.marks, retire: rel.add}
+	return l
+}
+
+// recallAll reads the marks of earlier lives. One that cannot be read is left out: its file is read again from the start.
+func recallAll(marks map[string][]byte, log *slog.Logger) map[string][]recall {
+	recalls := map[string][]recall{}
+	for key, value := range marks {
+		m, err := decodeMark(value)
+		if err != nil {
+			log.Error("position cannot be read; its file is read from the start", "source", sourceOf(key), "err", err)
+			continue
+		}
+		recalls[sourceOf(key)] = append(recalls[sourceOf(key)], recall{key, m})
+	}
+	for _, rs := range recalls {
+		slices.SortFunc(rs, func(a, b recall) int { return cmp.Compare(a.mark.Number, b.mark.Number) })
+	}
+	return recalls
+}
+
+// Validate names the first key that is wrong, its value and what would be accepted.
+func (c Config) Validate() error {
+	if err := c.Forward.Validate(); err != nil {
+		return err
+	}
+	if err := c.Spool.Validate(); err != nil {
+		return err
+	}
+	if err := c.Fold.Validate(); err != nil {
+		return err
+	}
+	return c.Sources.Validate()
+}
+
+// Validate names the first key that is wrong, its value and what would be accepted.
+func (c Sources) Validate() error {
+	if c.Containers.Enabled {
+		if !filepath.IsAbs(c.Containers.Root) {
+			return fmt.Errorf("sources.containers.root: %q is not an absolute path", c.Containers.Root)
+		}
+		if _, err := parseTag(c.Containers.Tag); err != nil {
+			return err
+		}
+	}
+	for i, f := range c.Files {
+		key := fmt.Sprintf("sources.files[%d]", i)
+		switch {
+		case !filepath.IsAbs(f.Path):
+			return fmt.Errorf("%s.path: %q is not an absolute path", key, f.Path)
+		case f.Tag == "":
+			return fmt.Errorf("%s.tag: is missing: give the files of %s a tag", key, f.Path)
+		case f.Format != "" && f.Format != "plain" && f.Format != "json-file":
+			return fmt.Errorf("%s.format: %q is not known: use plain or json-file", key, f.Format)
+		}
+		if _, err := filepath.Match(f.Path, ""); err != nil {
+			return fmt.Errorf("%s.path: %q is not a valid pattern: use * ? [a-z] as a shell does", key, f.Path)
+		}
+	}
+	if c.RotateWait < 0 || c.RotateWait > time.Hour {
+		return fmt.Errorf("sources.rotate_wait: %s is out of range: use 0s to 1h", c.RotateWait)
+	}
+	if c.MaxDetachedBytes < 0 {
+		return fmt.Errorf("sources.max_detached_bytes: %d is negative", c.MaxDetachedBytes)
+	}
+	return nil
+}
+
+func parseTag(text string) (*template.Template, error) {
+	t, err := template.New("tag").Option("missingkey=error").Parse(text)
+	if err == nil {
+		var b strings.Builder
+		err = t.Execute(&b, struct{ ContainerName, ContainerID, ShortID string }{"name", "id", "short"})
+		if err == nil && strings.TrimSpace(b.String()) == "" {
+			err = errors.New("it is empty")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sources.containers.tag: %q: %w: use a text/template over .ContainerName, .ContainerID and .ShortID", text, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,257 @@
+package forwarder
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/fairlead/fairlead/forwarder/fluent"
+	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/spool"
+)
+
+const (
+	frameBytes  = 256 << 10   // a frame is sealed at this size
+	frameAge    = time.Second // or at this age, however busy its source
+	appendBytes = 1 << 20     // sealed frames are appended together, at the latest at this size
+	buildBytes  = 4 << 20     // all frames under construction together; over it the largest is sealed
+	spareBytes  = 1 << 20     // buffers kept for the next frames
+)
+
+// output is the frames under construction and those sealed but not yet in the spool. It belongs to the reading loop.
+type output struct {
+	spool    *spool.Spool
+	log      *slog.Logger
+	metrics  *metrics
+	marks    func(dst []byte, s *source) []byte
+	retire   func([]retired, uint64)
+	builders map[string]*builder
+	bytes    int // of all builders
+	sealed   []*record
+	size     int // of the sealed
+	spare    [][]byte
+	spareN   int
+	recs     []*spool.Record
+	retired  []retired // let go as soon as what was read of them is in the spool
+	full     bool
+	trouble  trouble
+	seq      uint64 // of the newest record appended
+}
+
+// builder is the frame under construction of one tag.
+type builder struct {
+	fluent.Builder
+	tag     string
+	first   int64 // when its first event came
+	sources []*source
+	busy    bool // a source that feeds it has more input
+	bytes   int
+}
+
+// record is a sealed frame on its way to the spool.
+type record struct {
+	spool.Record
+	sources []*source
+}
+
+// retired is a file that is read no more. While it has no name it is the only copy of what it holds, so it is closed only when what
+// was read of it is on disk or acknowledged.
+type retired struct {
+	source *source
+	file   *openFile
+}
+
+func appendMark(dst []byte, key string, value []byte) []byte {
+	return spool.AppendMark(dst, key, value)
+}
+
+// add appends an event to the frame of its source's tag.
+func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
+	b := s.builder
+	if b == nil {
+		if b = o.builders[s.tag]; b == nil {
+			b = &builder{tag: s.tag}
+			o.builders[s.tag] = b
+		}
+		s.builder = b
+	}
+	if b.Events() == 0 || b.sources == nil {
+		b.Buf = o.buffer()
+		b.Reset(b.tag, spool.HeaderBytes)
+		b.first = now
+		b.bytes = 0
+	}
+	if !s.unmarked {
+		s.unmarked = true
+		b.sources = append(b.sources, s)
+	}
+	bad := b.Add(ev.Time, ev.Lines, &st.fields, fluent.Extra{Part: ev.Part, PartLast: ev.PartLast})
+	o.metrics.badBytes += int64(bad)
+	n := b.Bytes()
+	o.bytes += n - b.bytes
+	b.bytes = n
+	s.events++
+	o.metrics.events++
+	o.metrics.read.Add(1)
+	o.metrics.building.Add(1)
+	if len(ev.Pos) > 1 {
+		o.metrics.folded += int64(len(ev.Pos) - 1)
+	}
+}
+
+// sealFull seals the frame of a source that is large enough. It is called between lines, when the folds are at rest.
+func (o *output) sealFull(s *source) {
+	b := s.builder
+	if b == nil || b.bytes < frameBytes && o.bytes < buildBytes {
+		return
+	}
+	if b.bytes < frameBytes {
+		for _, other := range o.builders {
+			if other.bytes > b.bytes {
+				b = other
+			}
+		}
+	}
+	o.seal(b)
+}
+
+// seal ends a frame and puts behind it the marks of all sources that fed it.
+func (o *output) seal(b *builder) {
+	if len(b.sources) == 0 {
+		return
+	}
+	b.Seal()
+	r := &record{Record: spool.Record{Frame: len(b.Frame()), Events: b.Events()}, sources: b.sources}
+	r.Buf = b.Buf
+	for _, s := range b.sources {
+		r.Buf = o.marks(r.Buf, s)
+		s.unmarked = false
+	}
+	b.Buf, b.sources = nil, nil
+	o.bytes -= b.bytes
+	b.bytes = 0
+	o.sealed = append(o.sealed, r)
+	o.size += len(r.Buf)
+	if o.size >= appendBytes {
+		o.append()
+	}
+}
+
+// endTurn seals the frames whose sources were read to their end, so that nothing waits longer than a turn, and those of busy
+// sources that have waited long enough.
+func (o *output) endTurn(sources []*source, now int64) {
+	for _, s := range sources {
+		if s.more && s.builder != nil {
+			s.builder.busy = true
+		}
+	}
+	for _, b := range o.builders {
+		if len(b.sources) > 0 && (!b.busy || now-b.first >= int64(frameAge)) {
+			o.seal(b)
+		}
+		b.busy = false
+	}
+}
+
+func (o *output) sealAll() {
+	for _, b := range o.builders {
+		o.seal(b)
+	}
+}
+
+// waiting says whether sealed frames could not be appended yet.
+func (o *output) waiting() bool { return len(o.sealed) > 0 }
+
+// append writes what is sealed to the spool, in one write. It answers false where the spool takes no more: reading pauses then.
+func (o *output) append() bool {
+	if len(o.sealed) == 0 {
+		o.full = false
+		o.letRetire()
+		return true
+	}
+	o.recs = o.recs[:0]
+	for _, r := range o.sealed {
+		o.recs = append(o.recs, &r.Record)
+	}
+	n, err := o.spool.Append(o.recs)
+	for _, r := range o.sealed[:n] {
+		for _, s := range r.sources {
+			s.lastSeq = r.Seq
+		}
+		o.seq = r.Seq
+		o.size -= len(r.Buf)
+		o.metrics.building.Add(-int64(r.Events))
+		o.recycle(r.Buf)
+		r.Buf = nil
+	}
+	o.sealed = slices.Delete(o.sealed, 0, n)
+	if err != nil {
+		msg := "cannot write to the spool; reading waits"
+		if errors.Is(err, spool.ErrFull) {
+			msg = "spool is full; reading waits"
+		}
+		o.trouble.report(o.log, msg, err)
+		o.full = true
+		return false
+	}
+	o.trouble.over(o.log, "spool takes records again; reading goes on")
+	o.full = false
+	o.letRetire()
+	return true
+}
+
+func (o *output) buffer() []byte {
+	if n := len(o.spare); n > 0 {
+		b := o.spare[n-1]
+		o.spare = o.spare[:n-1]
+		o.spareN -= cap(b)
+		return b
+	}
+	return nil
+}
+
+func (o *output) recycle(b []byte) {
+	if o.spareN+cap(b) <= spareBytes {
+		o.spare = append(o.spare, b[:0])
+		o.spareN += cap(b)
+	}
+}
+
+// letGo has a file closed when what was read of it is safe.
+func (o *output) letGo(s *source, f *openFile) { o.retired = append(o.retired, retired{s, f}) }
+
+// sourceGone forgets the marks of a source that has ended, not before its last event is in the spool.
+func (o *output) sourceGone(s *source, files []*openFile) {
+	if s.unmarked {
+		o.seal(s.builder) // its marks forget themselves: it has no files any more
+	} else {
+		// Its last event is in a record sealed before this, and that is appended before any record or snapshot to come.
+		o.retired = append(o.retired, retired{source: s})
+	}
+	for _, f := range files {
+		o.letGo(s, f)
+	}
+}
+
+// letRetire hands on what was let go, once nothing sealed waits for the spool.
+func (o *output) letRetire() {
+	if len(o.retired) == 0 || o.bytes > 0 && o.unmarkedRetired() {
+		return
+	}
+	for _, r := range o.retired {
+		if r.file == nil {
+			for _, key := range r.source.stale {
+				o.spool.SetMark(key, nil)
+			}
+			r.source.stale = nil
+		}
+	}
+	o.retire(o.retired, o.seq)
+	o.retired = nil
+}
+
+// unmarkedRetired says whether a frame under construction holds events of a file that was let go.
+func (o *output) unmarkedRetired() bool {
+	return slices.ContainsFunc(o.retired, func(r retired) bool { return r.source.unmarked })
+}

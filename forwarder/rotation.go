@@ -1,0 +1,311 @@
+package forwarder
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/fairlead/fairlead/forwarder/tail"
+)
+
+// arrive takes over the sources that discovery found, in front of the others: a container may be gone in a moment.
+func (l *loop) arrive() {
+	if fresh := l.disc.take(); len(fresh) > 0 {
+		for _, s := range fresh {
+			s.lastData = l.now
+		}
+		l.sources = append(fresh, l.sources...)
+	}
+}
+
+// adopt takes over the files that discovery opened for a source.
+func (l *loop) adopt(s *source) {
+	for _, f := range s.adopt(time.Unix(0, l.now)) {
+		f.unpacked = f.Packed()
+		if f.AfterGap {
+			l.metrics.lostFiles.WithLabelValues(lostRotatedAway).Inc()
+			l.log.Error("log files were rotated away before they were read", "source", s.name, "goes_on_in", f.Path)
+		}
+	}
+}
+
+// late looks at the files that rotation replaced: a writer may hold one open a while longer. After rotate_wait, and when no
+// open event lies in it, such a file is let go.
+func (l *loop) late(s *source) {
+	if s.current == 0 || l.now-s.lastPoll < int64(l.cfg.Sources.RotateWait)/20 {
+		return
+	}
+	s.lastPoll = l.now
+	for i := 0; i < s.current; i++ {
+		f := s.files[i]
+		more := s.more
+		n, err := l.read(s, f, visitBytes)
+		s.more = more
+		if err == nil && n > 0 {
+			f.passed = l.now
+			continue
+		}
+		if l.now-f.passed < int64(l.cfg.Sources.RotateWait) && !f.unpacked && err == nil {
+			continue
+		}
+		l.lastLine(s, f)
+		if !l.release(s, f) {
+			continue
+		}
+		i--
+	}
+}
+
+// release lets a file go that nothing more is wanted of. It answers false while open events lie in it.
+func (l *loop) release(s *source, f *openFile) bool {
+	for _, st := range s.streams {
+		l.openAll = st.fold.Open(l.openAll[:0])
+		for _, p := range l.openAll {
+			if p.File == f.number {
+				return false
+			}
+		}
+	}
+	i := slices.Index(s.files, f)
+	s.files = slices.Delete(s.files, i, i+1)
+	if i < s.current {
+		s.current--
+	}
+	if l.packed == f {
+		l.packed = nil
+	}
+	s.forget(f)
+	l.out.letGo(s, f)
+	return true
+}
+
+// forget has a file's mark deleted with the next mark written, unless a newer file has taken its key.
+func (s *source) forget(f *openFile) {
+	key := markKey(s.name, f.ID)
+	if !slices.ContainsFunc(s.files, func(o *openFile) bool { return markKey(s.name, o.ID) == key }) {
+		s.stale = append(s.stale, key)
+	}
+}
+
+// truncated goes on after a file was cut short or rewritten in place. Where a copy of what it held stands beside it, reading goes
+// on in the copy, as if the file had been renamed; otherwise what was not read is lost and counted.
+func (l *loop) truncated(s *source, f *openFile) {
+	l.metrics.truncations++
+	s.eof, s.more = false, true
+	unread := max(f.Size(), f.Offset()) - f.Offset()
+	s.chain.Truncated(f.File)
+	if err := s.chain.Scan(time.Unix(0, l.now)); err != nil {
+		l.log.Warn("cannot look for the truncated file's successor", "path", f.Path, "err", err)
+	}
+	before := len(s.files)
+	l.adopt(s)
+	i := slices.Index(s.files, f)
+	if before < len(s.files) && s.files[before].Offset() > 0 { // a copy, from where f was read to
+		copied := s.files[before]
+		copied.number, copied.done, copied.cover = f.number, f.done, f.cover
+		copied.fed, copied.long, copied.longAt = f.fed, f.long, f.longAt
+		l.log.Info("log file was copied and truncated", "path", f.Path, "copy", copied.Path)
+	} else {
+		l.flushFolds(s)
+		if unread > 0 {
+			l.metrics.lostBytes.WithLabelValues(lostTruncated).Add(float64(unread))
+		}
+		l.log.Warn("log file was truncated or rewritten; read from its start", "path", f.Path, "read_to", f.Offset(), "unread_bytes", unread)
+	}
+	s.files = slices.Delete(s.files, i, i+1)
+	if i < s.current {
+		s.current--
+	}
+	l.out.letGo(s, f)
+}
+
+// unpackFile makes a rotated archive readable, one at a time so that unpacked text never takes much space.
+func (l *loop) unpackFile(s *source, f *openFile) bool {
+	if l.packed != nil {
+		s.nextLook = l.now + int64(turnEvery)
+		return false
+	}
+	err := f.Unpack(l.unpack)
+	if err != nil {
+		if !errors.Is(err, tail.ErrDamaged) {
+			s.trouble.report(l.log, "cannot unpack the rotated log file", err, "path", f.Path)
+			s.nextLook = l.now + int64(time.Second)
+			return false
+		}
+		l.metrics.lostFiles.WithLabelValues(lostDamaged).Inc()
+		l.log.Error("rotated log file is damaged; what can be unpacked is read", "path", f.Path, "err", err)
+	}
+	l.packed = f
+	return true
+}
+
+// leave ends a source whose log is gone: the container was removed, or the file deleted and none put in its place.
+func (l *loop) leave(s *source, f *openFile) {
+	if !s.eof && f.tailN == 0 || s.chain.State() == tail.Present {
+		return
+	}
+	if err := f.Look(); err != nil || f.Size() > f.Offset()+int64(f.tailN) {
+		return
+	}
+	if s.chain.State() == tail.Missing && (!f.Deleted() || s.dir != "" || l.now-s.lastData < int64(l.cfg.Sources.RotateWait)) {
+		return // about to be created anew, or dockerd goes on writing to the deleted file
+	}
+	for _, o := range s.files {
+		l.lastLine(s, o)
+	}
+	l.flushFolds(s)
+	s.gone = true
+}
+
+func (l *loop) flushFolds(s *source) {
+	for _, st := range s.streams {
+		st.fold.Flush(st.emit)
+	}
+	l.account(s)
+	l.out.sealFull(s)
+}
+
+// finished says that a source has ended; remove then lets it go.
+func (s *source) finished() bool {
+	if s.gone || len(s.files) > 0 || s.hinted.Load() {
+		return s.gone
+	}
+	state := s.chain.State()
+	return state == tail.NoFolder || state == tail.Missing && s.dir == ""
+}
+
+func (l *loop) remove(i int) {
+	s := l.sources[i]
+	l.sources = slices.Delete(l.sources, i, i+1)
+	l.disc.forget(s)
+	files := s.files
+	s.files, s.current = nil, 0
+	for _, f := range files {
+		s.forget(f)
+	}
+	for _, r := range s.recalls {
+		if !s.adopted {
+			s.stale = append(s.stale, r.key)
+		}
+	}
+	l.out.sourceGone(s, files)
+	l.metrics.sourcesGone++
+}
+
+// rare does what need not be done at every turn.
+func (l *loop) rare() {
+	var held, lag int64
+	var files int
+	var oldest *source
+	for _, s := range l.sources {
+		files += len(s.files)
+		for i, f := range s.files {
+			if i >= s.current {
+				_ = f.Look()
+				lag += max(0, f.Size()-f.Offset())
+			}
+			if f.Deleted() {
+				held += f.Blocks()
+				if oldest == nil || s.lastData < oldest.lastData {
+					oldest = s
+				}
+			}
+		}
+	}
+	l.detach = held
+	if !l.cleared && l.now-l.began > int64(time.Minute) {
+		l.cleared = true
+		for _, key := range l.disc.unclaimed() {
+			l.out.spool.SetMark(key, nil)
+		}
+	}
+	l.metrics.files.Set(float64(files))
+	l.metrics.lag.Set(float64(lag))
+	l.metrics.detached.Set(float64(held))
+	if held > int64(l.cfg.Sources.MaxDetachedBytes) && oldest != nil {
+		l.giveUp(oldest)
+	}
+}
+
+// giveUp lets the oldest deleted file of a source go unread, because deleted files take more space than they may.
+func (l *loop) giveUp(s *source) {
+	for _, f := range s.files {
+		if !f.Deleted() {
+			continue
+		}
+		unread := max(0, f.Size()-f.Offset())
+		l.flushFolds(s)
+		if !l.release(s, f) {
+			return
+		}
+		l.metrics.lostFiles.WithLabelValues(lostDetached).Inc()
+		l.metrics.lostBytes.WithLabelValues(lostDetached).Add(float64(unread))
+		l.log.Error("deleted log file given up unread: sources.max_detached_bytes is reached", "path", f.Path, "unread_bytes", unread)
+		return
+	}
+}
+
+// finish brings into the spool, at stop, what could not be read again: deleted files are read to their end and their folds
+// flushed. All else stays where it is, before the marks.
+func (l *loop) finish() error {
+	l.now = time.Now().UnixNano()
+	l.arrive()
+	for _, s := range l.sources {
+		l.adopt(s)
+		if !slices.ContainsFunc(s.files, func(f *openFile) bool { _ = f.Look(); return f.Deleted() }) {
+			continue
+		}
+		if ok, _ := s.prepare(time.Unix(0, l.now+int64(time.Hour)), l.tags); !ok {
+			continue
+		}
+		for i, f := range s.files {
+			if !f.Deleted() || f.Packed() {
+				break
+			}
+			s.current = i
+			for {
+				s.more = true
+				n, err := l.read(s, f, visitBytes)
+				if err != nil || n == 0 || l.out.full {
+					break
+				}
+			}
+			l.lastLine(s, f)
+			if f.Size() > f.Offset() {
+				l.metrics.lostBytes.WithLabelValues(lostStop).Add(float64(f.Size() - f.Offset()))
+				l.log.Error("deleted log file could not be read to its end before the stop", "path", f.Path, "unread_bytes", f.Size()-f.Offset())
+			}
+		}
+		l.flushFolds(s)
+	}
+	l.out.sealAll()
+	if !l.out.append() {
+		l.log.Error("spool is full at stop; what was not appended is read again", "records", len(l.out.sealed))
+	}
+	l.metrics.flush()
+	for _, s := range l.sources {
+		for _, f := range s.files {
+			_ = s.chain.Close(f.File)
+		}
+		s.chain.CloseAll()
+	}
+	return nil
+}
+
+// report logs a failure when it begins or changes.
+func (t *trouble) report(log *slog.Logger, msg string, err error, args ...any) {
+	if err == nil || t.err == err.Error() {
+		return
+	}
+	t.err = err.Error()
+	log.Warn(msg, append(args, "err", err)...)
+}
+
+// over logs that a failure has ended, if there was one.
+func (t *trouble) over(log *slog.Logger, msg string, args ...any) {
+	if t.err != "" {
+		log.Info(msg, args...)
+		t.err = ""
+	}
+}

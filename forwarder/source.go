@@ -1,0 +1,288 @@
+package forwarder
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"text/template"
+	"time"
+
+	"github.com/fairlead/fairlead/forwarder/fluent"
+	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/metadata"
+	"github.com/fairlead/fairlead/forwarder/tail"
+)
+
+// source is one log as its writer sees it: a container, or a plain file by its path. What was rotated away belongs to it, so what
+// the folds hold goes on across a rotation. Discovery makes it; from then on all but hinted belongs to the reading loop.
+type source struct {
+	name    string // path of the live file; the marks are kept under it
+	format  format
+	chain   *tail.Chain
+	opened  time.Time // when its first file was taken over
+	hinted  atomic.Bool
+	recalls []recall // what an earlier life remembered, in reading order
+	adopted bool     // files were taken over at least once
+
+	// Of a container.
+	dir       string
+	found     atomic.Pointer[metadata.Container] // its name, once discovery could read it
+	container metadata.Container
+
+	tag     string
+	fold    *fold.Folder
+	ready   bool // the tag is fixed, reading may begin
+	streams []*stream
+	files   []*openFile // in reading order; those before the current one are held for late bytes
+	current int
+	number  uint32 // of the file opened last
+	// stale are keys of marks that are to be forgotten with the next mark written.
+	stale []string
+
+	builder  *builder
+	unmarked bool // events of it are in the builder that no mark covers yet
+	more     bool // the last visit found more than it took
+	eof      bool // the last visit came to the end, with nothing half-written there
+	eofAt    int64
+	nextLook int64
+	deadline int64 // when the first of its folds ends something by time; 0 for none
+	lastData int64
+	lastPoll int64 // when files held for late bytes were looked at
+	pending  int   // bytes in its folds
+	trouble  trouble
+	events   int64
+	lines    int64
+	bytes    int64
+	lastSeq  uint64 // of the newest record that holds an event of it
+	gone     bool   // deleted, read to its end, its folds flushed
+}
+
+type format int
+
+const (
+	jsonFile format = iota
+	plain
+)
+
+// recall is a mark of an earlier life, with the key it stood under.
+type recall struct {
+	key  string
+	mark mark
+}
+
+// openFile is a file of a source with what the loop knows of it.
+type openFile struct {
+	*tail.File
+	number   uint32
+	fed      int64        // the line after the last one given to the fold begins here
+	done     []int64      // by stream: end of the last line in it that any emitted event holds
+	cover    []streamMark // what an earlier life emitted of it
+	passed   int64        // when reading went on to the next file; 0 for the current one
+	long     bool         // what follows belongs to a line too long for the read buffer
+	longAt   int64        // that line's time
+	unpacked bool         // it came from an archive: nothing is appended to it
+	tailAt   int64        // when the half-written last line was first seen
+	tailN    int          // its length then
+}
+
+// stream is stdout or stderr of a container, or the one stream of a plain file.
+type stream struct {
+	name   string
+	index  int
+	source *source
+	fold   *fold.Stream
+	fields fluent.Fields
+	last   int64 // time of the last record
+	emit   func(*fold.Event)
+}
+
+// trouble is a repeating failure that is logged when it begins and when it ends.
+type trouble struct{ err string }
+
+// file finds an open file by its number, the current one first: nearly every event lies in it.
+func (s *source) file(number uint32) *openFile {
+	for i := len(s.files) - 1; i >= 0; i-- {
+		if s.files[i].number == number {
+			return s.files[i]
+		}
+	}
+	return nil
+}
+
+// stream finds or makes the stream of a name.
+func (l *loop) stream(s *source, name string) *stream {
+	for _, st := range s.streams {
+		if st.name == name {
+			return st
+		}
+	}
+	st := &stream{name: name, index: len(s.streams), source: s, fold: s.fold.Stream(s.tag)}
+	st.emit = func(ev *fold.Event) { l.emit(st, ev) }
+	if s.format == plain {
+		st.fields.Add("source", s.name)
+	} else {
+		st.fields.Add("source", name)
+		st.fields.Add("container_id", s.container.ID)
+		if s.container.Name != "" {
+			st.fields.Add("container_name", s.container.Name)
+		}
+	}
+	for i := len(s.recalls) - 1; i >= 0; i-- { // the newest file's mark was written last
+		m := s.recalls[i].mark
+		if k := slices.IndexFunc(m.Streams, func(sm streamMark) bool { return sm.Name == name }); k >= 0 {
+			st.fold.SetMemory(m.Streams[k].Memory)
+			break
+		}
+	}
+	s.streams = append(s.streams, st)
+	return st
+}
+
+// nameWait is how long a container's configuration is waited for before its short id names it.
+const nameWait = 200 * time.Millisecond
+
+// prepare fixes the tag, which holds to the source's end. It answers false while the name is not known.
+func (s *source) prepare(now time.Time, tags *template.Template) (bool, error) {
+	if s.ready {
+		return true, nil
+	}
+	if s.dir != "" {
+		c := s.found.Load()
+		if c == nil {
+			if now.Sub(s.opened) < nameWait {
+				return false, nil
+			}
+			c = &metadata.Container{ID: filepath.Base(s.dir)}
+		}
+		s.container = *c
+		tag, err := containerTag(tags, s.container)
+		if err != nil {
+			return false, err
+		}
+		s.tag = tag
+	}
+	s.ready = true
+	return true, nil
+}
+
+// containerTag names the events of a container.
+func containerTag(t *template.Template, c metadata.Container) (string, error) {
+	data := struct{ ContainerName, ContainerID, ShortID string }{ContainerID: c.ID, ShortID: c.ShortID()}
+	data.ContainerName = cmp.Or(trimSlash(c.Name), c.ShortID())
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		return "", fmt.Errorf("sources.containers.tag: %w", err)
+	}
+	return b.String(), nil
+}
+
+func trimSlash(name string) string {
+	if len(name) > 0 && name[0] == '/' {
+		return name[1:]
+	}
+	return name
+}
+
+// adopt takes over the files that discovery opened.
+func (s *source) adopt(now time.Time) []*openFile {
+	fresh := s.chain.Take()
+	if len(fresh) == 0 {
+		return nil
+	}
+	if s.number == 0 {
+		for _, r := range s.recalls {
+			s.number = max(s.number, r.mark.Number)
+		}
+	}
+	adopted := make([]*openFile, 0, len(fresh))
+	for _, f := range fresh {
+		s.number++
+		of := &openFile{File: f, number: s.number, fed: f.Offset()}
+		if f.Known >= 0 {
+			of.cover = s.recalls[f.Known].mark.Streams
+		}
+		s.files = append(s.files, of)
+		adopted = append(adopted, of)
+	}
+	if !s.adopted { // the keys of files that are gone, or have another identity now, are forgotten with the next mark
+		s.adopted = true
+		s.opened = now
+		for _, r := range s.recalls {
+			if !slices.ContainsFunc(s.files, func(f *openFile) bool { return markKey(s.name, f.ID) == r.key }) {
+				s.stale = append(s.stale, r.key)
+			}
+		}
+	}
+	return adopted
+}
+
+// marks appends the marks of all files of the source to a record.
+func (l *loop) marks(dst []byte, s *source) []byte {
+	for _, f := range s.files {
+		m := mark{Number: f.number, ID: f.ID}
+		high := f.fed
+		for _, st := range s.streams {
+			open := l.open[:0]
+			for _, p := range st.fold.Open(l.openAll[:0]) {
+				if p.File == f.number {
+					open = append(open, p)
+				}
+			}
+			l.open = open
+			sm := newStreamMark(st.name, open, f.coverOf(st.name), f.doneOf(st.index), f.fed, st.fold.Memory())
+			high = max(high, sm.Done)
+			m.Streams = append(m.Streams, sm)
+		}
+		for _, sm := range f.unmet(s.streams) {
+			high = max(high, sm.Done)
+			m.Streams = append(m.Streams, sm)
+		}
+		m.Marker = f.Marker(high)
+		l.value = m.append(l.value[:0])
+		dst = appendMark(dst, markKey(s.name, f.ID), l.value)
+	}
+	for _, key := range s.stale {
+		dst = appendMark(dst, key, nil)
+	}
+	s.stale = s.stale[:0]
+	return dst
+}
+
+func (f *openFile) doneOf(stream int) int64 {
+	var done int64
+	if stream < len(f.done) {
+		done = f.done[stream]
+	}
+	return done
+}
+
+func (f *openFile) setDone(stream int, end int64) {
+	for len(f.done) <= stream {
+		f.done = append(f.done, 0)
+	}
+	f.done[stream] = max(f.done[stream], end)
+}
+
+// unmet are the marks of streams that an earlier life saw in the file and this one has not met again yet.
+func (f *openFile) unmet(met []*stream) []streamMark {
+	var marks []streamMark
+	for _, c := range f.cover {
+		if !slices.ContainsFunc(met, func(st *stream) bool { return st.name == c.Name }) {
+			marks = append(marks, c)
+		}
+	}
+	return marks
+}
+
+// coverOf is what an earlier life emitted of a stream in the file; nil where nothing is known.
+func (f *openFile) coverOf(name string) *streamMark {
+	for i := range f.cover {
+		if f.cover[i].Name == name {
+			return &f.cover[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package spool
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The file `acked` says how far Fluentd has acknowledged, big endian:
+//
+//	offset  size  field
+//	0       8     sequence number: every frame up to it is acked
+//	8       4     CRC-32C of the 8 bytes before
+//
+// It lies in one disk sector and is rewritten in place. Torn, it counts as absent, and what is still in the spool is sent again.
+const (
+	ackedName  = "acked"
+	ackedBytes = 12
+)
+
+// readAcked returns the sequence number in the file, false if it is absent, torn or cannot be read.
+func readAcked(dir string) (uint64, bool) {
+	f, err := os.Open(filepath.Join(dir, ackedName))
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	var b [ackedBytes]byte
+	if _, err := io.ReadFull(f, b[:]); err != nil {
+		return 0, false
+	}
+	if crc32.Checksum(b[:8], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b[:8]), true
+}
+
+func writeAcked(f file, seq uint64) error {
+	var b [ackedBytes]byte
+	binary.BigEndian.PutUint64(b[:], seq)
+	binary.BigEndian.PutUint32(b[8:], crc32.Checksum(b[:8], castagnoli))
+	_, err := f.write([][]byte{b[:]}, 0)
+	return err
+}
+
+// openAcks opens the file for the cursor of this life.
+func (s *Spool) openAcks() error {
+	f, err := s.disk.openAcked(filepath.Join(s.cfg.Dir, ackedName))
+	if err != nil {
+		return err
+	}
+	s.acks = f
+	return nil
+}
+
+// saveAcks writes the cursor down if it has moved, or synced is asked for. syncMu is held.
+func (s *Spool) saveAcks(now time.Time, synced bool) error {
+	s.mu.Lock()
+	acked := s.acked
+	s.acksPoked = false
+	s.mu.Unlock()
+	if acked == s.acksSaved && (!synced || acked == s.acksSynced) {
+		return nil
+	}
+	s.acksAt = now
+	if s.acks == nil {
+		if err := s.openAcks(); err != nil {
+			return err
+		}
+	}
+	if err := writeAcked(s.acks, acked); err != nil {
+		return err
+	}
+	s.acksSaved = acked
+	if synced {
+		if err := s.acks.sync(); err != nil {
+			return err
+		}
+		s.acksSynced = acked
+	}
+	return nil
+}
+
+// Ack moves the cursor: every frame up to seq has been acknowledged. It says how many events that adds. The syncer writes the
+// cursor down, at most every 100 ms, and unlinks what lies behind it.
+func (s *Spool) Ack(seq uint64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, ErrClosed
+	}
+	if seq <= s.acked {
+		return 0, nil
+	}
+	if seq > s.reader.handed {
+		return 0, fmt.Errorf("ack of frame %x, which was not handed out", seq)
+	}
+	events := s.reader.done(seq)
+	s.count.acked += int64(events)
+	s.cursor(seq)
+	return events, nil
+}
+
+// cursor moves the cursor to seq. mu is held.
+func (s *Spool) cursor(seq uint64) {
+	s.acked = max(s.acked, seq)
+	if !s.acksPoked || (len(s.segs) > 1 && s.segs[0].frames == 0) {
+		s.acksPoked = true
+		s.poke()
+	}
+}

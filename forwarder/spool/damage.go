@@ -1,0 +1,190 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// cope deals with a record that Next could not read. A disk that does not answer is waited for; bytes that are wrong do not get
+// better: the segment is scanned again, and what is left of it goes on. It returns an error if Next has to be called again
+// later.
+func (r *Reader) cope(p place, why error) error {
+	now := r.s.now()
+	if r.trouble.seg != p.seg || r.trouble.off != p.off {
+		r.trouble = trouble{seg: p.seg, off: p.off, since: now}
+	}
+	r.trouble.times++
+	gone, damaged := errors.Is(why, os.ErrNotExist), errors.Is(why, errDamaged)
+	if !gone && !damaged && now.Sub(r.trouble.since) < unreadableAfter {
+		return fmt.Errorf("read spool: %w", why)
+	}
+	// A scan that finds nothing wrong twice is not worth a third.
+	return r.giveUp(p, gone || !damaged || r.trouble.times > 2, why)
+}
+
+// giveUp takes what is damaged out of the segment of p: all behind p if rest is set, else what a scan does not find.
+func (r *Reader) giveUp(p place, rest bool, why error) error {
+	s, g := r.s, p.seg
+	s.mu.Lock()
+	was := *g
+	acked, limit := s.acked, s.limit(g)
+	s.mu.Unlock()
+
+	var found []place
+	gaps := slices.Clone(was.gaps)
+	if rest {
+		gaps = slices.DeleteFunc(gaps, func(q gap) bool { return q.to > p.off })
+		gaps = append(gaps, gap{p.off, was.size, was.last + 1})
+	} else {
+		sc := newScanner(r.file, was.size)
+		res, err := sc.scan(g.first, limit, func(off int64, h header) error {
+			if !h.snapshot() && !h.input() && h.seq > acked {
+				found = append(found, place{g, off, h})
+			}
+			return nil
+		})
+		if err == nil && sc.failure != nil && !errors.Is(sc.failure, io.ErrUnexpectedEOF) {
+			err = sc.failure
+		}
+		if err != nil {
+			return fmt.Errorf("read spool: %w", err)
+		}
+		gaps = res.gaps
+		if res.tail > 0 {
+			gaps = append(gaps, gap{res.end, was.size, was.last + 1})
+		}
+	}
+	if r.fileSeg == g {
+		for _, q := range gaps {
+			if !slices.Contains(was.gaps, q) {
+				s.copyBad(g, r.file, q)
+			}
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := was
+	if rest { // every un-acked frame before p was handed out
+		for _, q := range r.flight {
+			if q.seg == g && q.off < p.off {
+				found = append(found, q)
+			}
+		}
+	}
+	for _, q := range found {
+		lost.frames--
+		lost.events -= int64(q.events)
+		lost.bytes -= int64(q.frame)
+	}
+	g.gaps = gaps
+	g.damaged = g.damaged || rest
+	s.rollNext = s.rollNext || g == s.active
+	g.frames -= lost.frames
+	g.events -= lost.events
+	g.bytes -= lost.bytes
+	s.count.frames -= lost.frames
+	s.count.events -= lost.events
+	s.count.bytes -= lost.bytes
+	s.count.lost += lost.events
+	s.count.lostFrames += lost.frames
+	s.count.badSegs++
+	s.m.badSegments.Inc()
+	r.forget(g, found)
+	s.log.Error("segment is damaged, its whole records are used", "path", g.path, "offset", p.off,
+		"lost_frames", lost.frames, "lost_events", lost.events, "err", why)
+	return nil
+}
+
+// forget takes the frames of g that were not found out of flight. mu is held.
+func (r *Reader) forget(g *segment, found []place) {
+	kept := r.flight[:0]
+	replay := r.replay
+	for i, q := range r.flight {
+		ok := q.seg != g || slices.ContainsFunc(found, func(f place) bool { return f.seq == q.seq })
+		if ok {
+			kept = append(kept, q)
+		} else if i < r.replay {
+			replay--
+		}
+	}
+	r.flight, r.replay = kept, replay
+}
+
+// limit is the first number that is not g's. mu is held.
+func (s *Spool) limit(g *segment) uint64 {
+	for i, q := range s.segs {
+		if q == g && i+1 < len(s.segs) {
+			return s.segs[i+1].first
+		}
+	}
+	return 1<<64 - 1
+}
+
+// reopen reaches a segment whose name is gone through the descriptor that writes it, if there still is one.
+func (s *Spool) reopen(g *segment, why error) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.w == nil {
+		return nil, why
+	}
+	f, err := os.Open(filepath.Join("/proc/self/fd", strconv.Itoa(int(g.w.fd().Fd()))))
+	if err != nil {
+		return nil, why
+	}
+	return f, nil
+}
+
+// copyBad copies bytes that were not understood to a file of their own: the segment will be unlinked some day. A former life may
+// have done it already.
+func (s *Spool) copyBad(g *segment, f io.ReaderAt, p gap) {
+	path := filepath.Join(s.cfg.Dir, fmt.Sprintf("%016x-%x%s", g.first, p.from, badSuffix))
+	n := p.to - p.from
+	if fi, err := os.Stat(path); err == nil && fi.Size() == n {
+		return
+	}
+	s.mu.Lock()
+	s.count.badBytes += n
+	s.mu.Unlock()
+	s.m.badBytes.Add(float64(n))
+	if err := s.copyTo(path, io.NewSectionReader(f, p.from, n)); err != nil {
+		s.mu.Lock()
+		g.damaged = true
+		s.mu.Unlock()
+		s.log.Warn("damaged bytes could not be copied aside, their segment will be kept", "path", path, "bytes", n, "err", err)
+	}
+}
+
+// copyTo writes what r has to a new file.
+func (s *Spool) copyTo(path string, r io.Reader) error {
+	if err := s.disk.remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	w, err := s.disk.create(path)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, scanBytes)
+	for off := int64(0); err == nil; {
+		var n int
+		n, err = io.ReadFull(r, buf)
+		if n > 0 {
+			if _, werr := w.write([][]byte{buf[:n]}, off); werr != nil {
+				err = werr
+			}
+			off += int64(n)
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = w.sync()
+	}
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,406 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+const (
+	blockSize = 64 << 10
+	// smallFrame is the largest frame handed out as bytes. Larger ones are worth a sendfile.
+	smallFrame = 32 << 10
+	// unreadableAfter is how long a segment may answer with read errors before it is given up. A volume may come back.
+	unreadableAfter = 15 * time.Minute
+)
+
+// Frame is a frame to be sent. File and Data are valid until the next call of Next.
+type Frame struct {
+	Seq      uint64
+	Events   int
+	File     *os.File // the reader's own handle: its position is the sender's to move
+	Off, Len int64    // where the frame lies in File
+	Data     []byte   // the frame, if it is small; else nil
+	Sealed   int64    // when it was sealed, Unix milliseconds
+}
+
+// Reader hands out the frames of a Spool in order. It belongs to one goroutine, the sender's.
+type Reader struct {
+	s *Spool
+
+	// Owned by the sender's goroutine.
+	file    *os.File
+	fileSeg *segment
+	block   []byte // block[:blockLen] is the file from blockOff on
+	blockAt int64
+	blockN  int
+	pinned  bool // frames handed out in this call lie in block
+	small   bool // the last frame was small, so the next may be
+	head    [HeaderBytes]byte
+	trouble trouble
+
+	// Under Spool.mu.
+	seg     *segment // where the next frame that was never handed out is looked for; nil: in the first segment behind after
+	off     int64
+	seq     uint64
+	after   uint64
+	flight  []place // handed out and not acked, in order
+	replay  int     // the index in flight of what Next hands out next
+	handed  uint64  // the highest number handed out
+	busy    bool    // in Next
+	rewound bool    // Rewind was called after the last Next
+}
+
+// place is where a record lies.
+type place struct {
+	seg *segment
+	off int64
+	header
+}
+
+// trouble is a place that could not be read.
+type trouble struct {
+	seg   *segment
+	off   int64
+	since time.Time
+	times int
+}
+
+// errDamaged is what a record is that does not check.
+var errDamaged = errors.New("no valid record")
+
+// Next appends the following frames to dst, at least one if there is any, at most maxFrames, and not more than maxBytes of frames
+// from the second on. It may stop early; it appends none only at the end. An error says that the disk cannot be read now.
+func (r *Reader) Next(dst []Frame, maxFrames int, maxBytes int64) ([]Frame, error) {
+	if err := r.begin(); err != nil {
+		return dst, err
+	}
+	defer r.end()
+	r.pinned = false
+	for n, bytes := 0, int64(0); n < maxFrames; {
+		p, known, ok := r.locate()
+		if !ok || (n > 0 && p.seg != r.fileSeg) {
+			break
+		}
+		data, stop, err := r.load(&p, known, n > 0, maxBytes-bytes)
+		if err != nil {
+			if n > 0 {
+				break // this call's frames first
+			}
+			if err := r.cope(p, err); err != nil {
+				return dst, err
+			}
+			continue
+		}
+		if stop {
+			break
+		}
+		if r.pass(p, known) {
+			dst = append(dst, Frame{
+				Seq: p.seq, Events: int(p.events), File: r.file, Off: p.off + HeaderBytes, Len: int64(p.frame), Data: data, Sealed: p.sealed,
+			})
+			n++
+			bytes += int64(p.frame)
+		}
+	}
+	return dst, nil
+}
+
+func (r *Reader) begin() error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.s.closed {
+		return ErrClosed
+	}
+	r.busy, r.rewound = true, false
+	return nil
+}
+
+func (r *Reader) end() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.busy = false
+}
+
+// locate finds the place of the next record. It is known if it was handed out before.
+func (r *Reader) locate() (p place, known, ok bool) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.replay < len(r.flight) {
+		return r.flight[r.replay], true, true
+	}
+	for {
+		if r.seg == nil {
+			i, _ := slices.BinarySearchFunc(s.segs, r.after+1, func(g *segment, first uint64) int {
+				if g.first < first {
+					return -1
+				}
+				return 1
+			})
+			if i == len(s.segs) {
+				return place{}, false, false
+			}
+			r.seg, r.off, r.seq = s.segs[i], 0, s.segs[i].first
+		}
+		if p, ok := r.seg.gapAt(r.off); ok {
+			r.off, r.seq = p.to, p.next
+			continue
+		}
+		if r.off < r.seg.size {
+			return place{seg: r.seg, off: r.off, header: header{seq: r.seq}}, false, true
+		}
+		if r.seg == s.active {
+			return place{}, false, false
+		}
+		r.seg, r.after = nil, r.seg.first
+	}
+}
+
+// load reads the header of p, and its frame if it is small. It stops where a frame would not go into the call any more.
+func (r *Reader) load(p *place, known, some bool, room int64) (data []byte, stop bool, err error) {
+	if err := r.open(p.seg); err != nil {
+		return nil, false, err
+	}
+	extent := r.extent(p.seg)
+	if !known {
+		if r.small && r.pinned && !r.inBlock(p.off, HeaderBytes) {
+			return nil, true, nil
+		}
+		if err := r.header(p, extent); err != nil {
+			return nil, false, err
+		}
+		if p.snapshot() || p.input() {
+			return nil, false, nil
+		}
+	}
+	if some && int64(p.frame) > room {
+		return nil, true, nil
+	}
+	r.small = p.frame <= smallFrame
+	if known && !r.small { // it was refused or cut off before: make sure that is not because its bytes went bad
+		if r.pinned {
+			return nil, true, nil
+		}
+		return nil, false, r.verify(*p, extent)
+	}
+	if !r.small {
+		return nil, false, nil
+	}
+	return r.data(*p, extent)
+}
+
+func (r *Reader) open(g *segment) error {
+	if r.file != nil && r.fileSeg == g {
+		return nil
+	}
+	if r.file != nil {
+		_ = r.file.Close()
+		r.file, r.fileSeg = nil, nil
+	}
+	r.blockN = 0
+	f, err := os.Open(g.path)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = r.s.reopen(g, err)
+	}
+	if err != nil {
+		return err
+	}
+	r.file, r.fileSeg = f, g
+	return nil
+}
+
+func (r *Reader) extent(g *segment) int64 {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return g.size
+}
+
+func (r *Reader) inBlock(off, n int64) bool {
+	return off >= r.blockAt && off+n <= r.blockAt+int64(r.blockN)
+}
+
+// fill reads the block at off.
+func (r *Reader) fill(off, extent int64) error {
+	if r.block == nil {
+		r.block = make([]byte, blockSize)
+	}
+	r.blockN = 0
+	n := int(min(blockSize, extent-off))
+	if _, err := r.file.ReadAt(r.block[:n], off); err != nil {
+		return shortened(err)
+	}
+	r.blockAt, r.blockN = off, n
+	return nil
+}
+
+// shortened makes damage of the end of a file that was longer when it was written.
+func shortened(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the file was cut off", errDamaged)
+	}
+	return err
+}
+
+// header reads the header at p. The checksum of a large frame is not checked: this life wrote it, or recovery has read it.
+func (r *Reader) header(p *place, extent int64) error {
+	if !r.inBlock(p.off, HeaderBytes) && r.small && extent-p.off >= HeaderBytes {
+		if err := r.fill(p.off, extent); err != nil {
+			return err
+		}
+	}
+	b := r.head[:]
+	if r.inBlock(p.off, HeaderBytes) {
+		b = r.block[p.off-r.blockAt:]
+	} else if _, err := r.file.ReadAt(b, p.off); err != nil {
+		return shortened(err)
+	}
+	h, ok := decodeHeader(b)
+	if !ok || h.seq != p.seq || h.size() > extent-p.off {
+		return errDamaged
+	}
+	p.header = h
+	return nil
+}
+
+// data returns the bytes of a small frame. It stops if they are not in the block and the block is in use.
+func (r *Reader) data(p place, extent int64) (data []byte, stop bool, err error) {
+	n := HeaderBytes + int64(p.frame)
+	if !r.inBlock(p.off, n) || (!r.inBlock(p.off, p.size()) && p.size() <= blockSize) {
+		if r.pinned {
+			return nil, true, nil
+		}
+		if err := r.fill(p.off, extent); err != nil {
+			return nil, false, err
+		}
+	}
+	rec := r.block[p.off-r.blockAt:]
+	if p.size() <= int64(len(rec)) && checksum(rec[:p.size()]) != p.crc {
+		return nil, false, errDamaged
+	}
+	r.pinned = true
+	return rec[HeaderBytes:n:n], false, nil
+}
+
+// verify reads the whole record at p.
+func (r *Reader) verify(p place, extent int64) error {
+	if r.block == nil {
+		r.block = make([]byte, blockSize)
+	}
+	r.blockN = 0
+	sc := scanner{f: r.file, end: extent, buf: r.block}
+	if h, ok := sc.check(p.off, p.seq, p.seq); !ok || h != p.header {
+		if sc.failure != nil {
+			return sc.failure
+		}
+		return errDamaged
+	}
+	return nil
+}
+
+// pass moves on behind p. It reports whether p is a frame to be sent.
+func (r *Reader) pass(p place, known bool) bool {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.trouble = trouble{}
+	if known {
+		r.replay++
+		return true
+	}
+	r.off, r.seq = p.off+p.size(), p.seq+1
+	if p.snapshot() || p.input() || p.seq <= s.acked {
+		return false
+	}
+	r.flight = append(r.flight, p)
+	r.replay++
+	r.handed = p.seq
+	return true
+}
+
+// Rewind goes back to the first frame that is not acked.
+func (r *Reader) Rewind() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.replay, r.rewound = 0, true
+}
+
+// Wait returns when Next may have a frame.
+func (r *Reader) Wait(ctx context.Context) error {
+	s := r.s
+	for {
+		s.mu.Lock()
+		closed, ready := s.closed, r.replay < len(r.flight) || s.count.frames > int64(len(r.flight))
+		s.waiting = !closed && !ready
+		s.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		if ready {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.more:
+		}
+	}
+}
+
+// wakeReader wakes Wait. mu is held.
+func (s *Spool) wakeReader() {
+	if s.waiting {
+		s.waiting = false
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// sending reports whether frames may be on their way. mu is held.
+func (r *Reader) sending() bool { return r.busy || (len(r.flight) > 0 && !r.rewound) }
+
+// done takes the frames up to seq out of flight and counts their events. mu is held.
+func (r *Reader) done(seq uint64) (events int) {
+	n := 0
+	for n < len(r.flight) && r.flight[n].seq <= seq {
+		events += int(r.flight[n].events)
+		r.s.settle(&r.flight[n])
+		n++
+	}
+	r.flight = r.flight[n:]
+	r.replay = max(0, r.replay-n)
+	return events
+}
+
+// settle takes a frame out of what is pending. mu is held.
+func (s *Spool) settle(p *place) {
+	p.seg.sealed = p.sealed // nothing that is left in it is older
+	if p.seg.frames--; p.seg.frames == 0 {
+		p.seg.sealed = 0
+	}
+	p.seg.events -= int64(p.events)
+	p.seg.bytes -= int64(p.frame)
+	s.count.frames--
+	s.count.events -= int64(p.events)
+	s.count.bytes -= int64(p.frame)
+}
+
+// skip forgets what it knows of g, which was dropped. mu is held.
+func (r *Reader) skip(g *segment) {
+	n := 0
+	for n < len(r.flight) && r.flight[n].seg == g {
+		n++
+	}
+	r.flight, r.replay = r.flight[n:], 0
+	if r.seg == nil {
+		r.after = max(r.after, g.first)
+	} else if r.seg == g {
+		r.seg, r.after = nil, g.first
+	}
+}

@@ -1,0 +1,153 @@
+package forwarder
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead/fairlead/forwarder/fluent"
+)
+
+// Status is what the forwarder does at this moment.
+type Status struct {
+	Sources []SourceStatus `json:"sources"`
+	Spool   SpoolStatus    `json:"spool"`
+	Forward fluent.Status  `json:"forward"`
+	Ledger  Ledger         `json:"ledger"`
+	// Stalled is set where the reading loop did not answer within a second.
+	Stalled bool `json:"stalled"`
+}
+
+// SourceStatus is one source.
+type SourceStatus struct {
+	Path          string `json:"path"`
+	Tag           string `json:"tag"`
+	Files         int    `json:"files"` // held open
+	LagBytes      int64  `json:"lag_bytes"`
+	PendingBytes  int64  `json:"pending_bytes"` // in open events
+	ReadBytes     int64  `json:"read_bytes"`
+	Lines         int64  `json:"lines"`
+	Events        int64  `json:"events"`
+	Delivered     bool   `json:"delivered"` // read to its end, nothing pending, all acknowledged
+	QuietSeconds  int64  `json:"quiet_seconds"`
+	NewestSeq     uint64 `json:"newest_seq"` // of the newest spool record that holds an event of it
+	DetachedBytes int64  `json:"detached_bytes"`
+}
+
+// SpoolStatus is the spool.
+type SpoolStatus struct {
+	PendingEvents int64   `json:"pending_events"`
+	PendingFrames int64   `json:"pending_frames"`
+	PendingBytes  int64   `json:"pending_bytes"`
+	CapacityBytes int64   `json:"capacity_bytes"`
+	OldestSeconds float64 `json:"oldest_seconds"`
+	Segments      int     `json:"segments"`
+	Full          string  `json:"full,omitempty"` // why it takes no more
+}
+
+// Ledger is the books in events. read + recovered = acked + building + spooled + lost + set aside at every quiet moment.
+type Ledger struct {
+	Read      int64 `json:"read"`      // made of lines since the start
+	Recovered int64 `json:"recovered"` // found un-acked in the spool at the start
+	Acked     int64 `json:"acked"`
+	Building  int64 `json:"building"` // in frames not yet in the spool
+	Spooled   int64 `json:"spooled"`
+	Lost      int64 `json:"lost"`
+	SetAside  int64 `json:"set_aside"`
+	Imbalance int64 `json:"imbalance"` // left side less right side
+}
+
+// Status asks the loops. It can be called from the time New returned.
+func (f *Forwarder) Status() Status {
+	f.mu.Lock()
+	disc, sender := f.disc, f.sender
+	f.mu.Unlock()
+	if disc == nil {
+		return Status{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var st Status
+	answer := make(chan Status, 1)
+	select {
+	case disc.questions <- answer:
+		st = <-answer
+	case <-ctx.Done():
+		st.Stalled = true
+	}
+	st.Forward = sender.Status()
+	return st
+}
+
+// status is answered by the loop between two turns, so that what it counts itself is at rest.
+func (l *loop) status() Status {
+	sp := l.out.spool.Stats()
+	now := time.Now()
+	st := Status{
+		Spool: SpoolStatus{
+			PendingEvents: sp.PendingEvents, PendingFrames: sp.PendingFrames, PendingBytes: sp.PendingBytes,
+			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full,
+		},
+		Ledger: Ledger{
+			Read: l.metrics.read.Load(), Recovered: sp.Recovered, Acked: sp.Acked, Building: l.metrics.building.Load(),
+			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
+		},
+	}
+	st.Ledger.balance()
+	if sp.Oldest > 0 {
+		st.Spool.OldestSeconds = float64(now.UnixMilli()-sp.Oldest) / 1000
+	}
+	for _, s := range l.sources {
+		o := SourceStatus{
+			Path: s.name, Tag: s.tag, Files: len(s.files), PendingBytes: int64(s.pending), ReadBytes: s.bytes, Lines: s.lines, Events: s.events,
+			QuietSeconds: (now.UnixNano() - s.lastData) / int64(time.Second), NewestSeq: s.lastSeq,
+		}
+		for i, f := range s.files {
+			if i >= s.current {
+				o.LagBytes += max(0, f.Size()-f.Offset())
+			}
+			if f.Deleted() {
+				o.DetachedBytes += f.Blocks()
+			}
+		}
+		o.Delivered = s.eof && s.pending == 0 && !s.unmarked && s.lastSeq <= sp.AckedSeq
+		st.Sources = append(st.Sources, o)
+	}
+	return st
+}
+
+func (b *Ledger) balance() {
+	b.Imbalance = b.Read + b.Recovered - (b.Acked + b.Building + b.Spooled + b.Lost + b.SetAside)
+}
+
+// books shows the ledger to Prometheus.
+type books struct{ f *Forwarder }
+
+var (
+	lostEvents = prometheus.NewDesc("fairlead_lost_events_total", "Events given up after they were read.", []string{"reason"}, nil)
+	imbalance  = prometheus.NewDesc("fairlead_ledger_imbalance_events",
+		"Events read or recovered that are neither acknowledged nor anywhere on the way; 0 unless there is a bug.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (b *books) Describe(ch chan<- *prometheus.Desc) {
+	ch <- lostEvents
+	ch <- imbalance
+}
+
+// Collect implements prometheus.Collector.
+func (b *books) Collect(ch chan<- prometheus.Metric) {
+	st := b.f.Status()
+	b.f.mu.Lock()
+	sp := b.f.spool
+	b.f.mu.Unlock()
+	var dropped, damaged int64
+	if sp != nil {
+		s := sp.Stats()
+		dropped, damaged = s.Dropped, s.Lost
+	}
+	ch <- prometheus.MustNewConstMetric(lostEvents, prometheus.CounterValue, float64(dropped), lostDropOldest)
+	ch <- prometheus.MustNewConstMetric(lostEvents, prometheus.CounterValue, float64(damaged), lostSpoolDamage)
+	ch <- prometheus.MustNewConstMetric(imbalance, prometheus.GaugeValue, float64(st.Ledger.Imbalance))
+}

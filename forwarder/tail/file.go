@@ -1,0 +1,133 @@
+package tail
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrRewritten says that a file no longer holds what was read of it: it was truncated, or written anew in place.
+var ErrRewritten = errors.New("file was truncated or rewritten")
+
+// File is one open file of a source. It belongs to the goroutine that reads it.
+type File struct {
+	ID    ID
+	Path  string // where it was found
+	Known int    // index of the Known it was matched with; -1 for a file read from its start
+	// AfterGap is set on a file before which an unknown number of bytes was lost: none of the files there fitted what was
+	// remembered.
+	AfterGap bool
+
+	f      *os.File
+	packed bool  // a .gz that Unpack has not seen yet
+	off    int64 // the next byte to read
+	before [MarkerBytes]byte
+	head   uint64 // fingerprint of its first bytes, to know its compressed copy by
+	headN  int
+	size   int64
+	nlink  uint32
+}
+
+// Offset is where the next byte to be read lies.
+func (f *File) Offset() int64 { return f.off }
+
+// Size is the file's size when it was last looked at.
+func (f *File) Size() int64 { return f.size }
+
+// Deleted says whether the file had no name left when it was last looked at.
+func (f *File) Deleted() bool { return f.nlink == 0 && !f.packed }
+
+// Look asks the kernel how large the file is and whether it still has a name.
+func (f *File) Look() error {
+	if f.packed {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.f.Fd()), &st); err != nil {
+		return fmt.Errorf("stat %s: %w", f.Path, err)
+	}
+	f.size, f.nlink = st.Size, uint32(st.Nlink)
+	if f.size < f.off {
+		return ErrRewritten
+	}
+	return nil
+}
+
+// Blocks is the disk space that the file takes, in bytes.
+func (f *File) Blocks() int64 {
+	var st unix.Stat_t
+	if f.packed || unix.Fstat(int(f.f.Fd()), &st) != nil {
+		return 0
+	}
+	return st.Blocks * 512
+}
+
+// Read returns the bytes that follow the offset, as many as there are and as buf holds less MarkerBytes. They lie in buf. The
+// same read fetches the bytes before the offset, so that a file rewritten in place is seen before a byte of it is taken for
+// the continuation of what was read: ErrRewritten. At the end of the file it returns none.
+func (f *File) Read(buf []byte) ([]byte, error) {
+	n := int(min(f.off, MarkerBytes))
+	got, err := pread(f.f, buf, f.off-int64(n))
+	if err != nil {
+		return nil, err
+	}
+	if got < n || !bytes.Equal(buf[:n], f.before[MarkerBytes-n:]) {
+		return nil, ErrRewritten
+	}
+	f.size = max(f.size, f.off+int64(got-n))
+	return buf[n:got], nil
+}
+
+// Advance moves the offset over bytes that Read returned, from their start on.
+func (f *File) Advance(b []byte) {
+	if f.off == 0 && len(b) > 0 {
+		f.headN = min(len(b), MarkerBytes)
+		f.head = sum(b[:f.headN])
+	}
+	f.off += int64(len(b))
+	if len(b) >= MarkerBytes {
+		copy(f.before[:], b[len(b)-MarkerBytes:])
+		return
+	}
+	copy(f.before[:], f.before[len(b):])
+	copy(f.before[MarkerBytes-len(b):], b)
+}
+
+// seek sets the offset, from the file's own bytes.
+func (f *File) seek(off int64) error {
+	n := int(min(off, MarkerBytes))
+	got, err := pread(f.f, f.before[MarkerBytes-n:], off-int64(n))
+	if err != nil {
+		return err
+	}
+	if got < n {
+		return fmt.Errorf("seek to %d in %s: %w", off, f.Path, ErrRewritten)
+	}
+	f.off = off
+	return f.fingerprint()
+}
+
+// Rewind moves the offset back to one at or before the present one, to read from there again.
+func (f *File) Rewind(off int64) error { return f.seek(off) }
+
+// fingerprint takes the first bytes of a file that is not read from its start.
+func (f *File) fingerprint() error {
+	var buf [MarkerBytes]byte
+	n, err := pread(f.f, buf[:], 0)
+	if err != nil {
+		return err
+	}
+	if f.headN = n; n > 0 {
+		f.head = sum(buf[:n])
+	}
+	return nil
+}
+
+// Marker makes the marker of the bytes before off.
+func (f *File) Marker(off int64) Marker { return markerAt(f.f, off) }
+
+// Close lets the file go.
+func (f *File) Close() error { return f.f.Close() }

@@ -1,0 +1,86 @@
+package tail
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// name is one file of a rotation chain.
+type name struct {
+	path   string
+	packed bool
+	age    int    // 0 is the live file, then .1, .2; only where the names are numbered
+	date   string // of logrotate's dateext names
+}
+
+// dateExt is what logrotate's dateext appends: -YYYYMMDD, with an hour or a time of day where it rotates more often.
+var dateExt = regexp.MustCompile(`^[-.]\d{4}-?\d{2}-?\d{2}([-_.]?\d{2,6})?$`)
+
+// Sibling says whether base with suffix is a name that rotation gives to base: app.log.1, app.log.2.gz, app.log-20261121.
+func Sibling(base, file string) bool {
+	_, ok := parseName(base, file)
+	return ok && file != base
+}
+
+func parseName(base, file string) (name, bool) {
+	rest, ok := strings.CutPrefix(file, base)
+	if !ok {
+		return name{}, false
+	}
+	var n name
+	rest, n.packed = strings.CutSuffix(rest, ".gz")
+	switch {
+	case rest == "":
+		return n, !n.packed
+	case rest[0] == '.' && len(rest) <= 6:
+		age, err := strconv.ParseUint(rest[1:], 10, 16)
+		if err == nil && age > 0 {
+			n.age = int(age)
+			return n, true
+		}
+	}
+	if dateExt.MatchString(rest) {
+		n.date = rest
+		return n, true
+	}
+	return name{}, false
+}
+
+// chain lists the rotated siblings of the live file at path, newest first, without the live file itself. An archive whose plain
+// form is still there (the engine packs in the background) is left out.
+func chain(path string) ([]name, error) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	var names []name
+	for _, e := range entries {
+		n, ok := parseName(base, e.Name())
+		if !ok || e.Name() == base {
+			continue
+		}
+		n.path = filepath.Join(dir, e.Name())
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(a, b name) int {
+		if a.age != b.age {
+			return a.age - b.age // dated names have age 0 and come first: they are not mixed with numbered ones
+		}
+		if a.date != b.date {
+			return strings.Compare(b.date, a.date)
+		}
+		if a.packed == b.packed {
+			return 0
+		}
+		if b.packed {
+			return -1
+		}
+		return 1
+	})
+	return slices.CompactFunc(names, func(a, b name) bool { return a.age == b.age && a.date == b.date }), nil
+}

@@ -1,0 +1,80 @@
+// Package fairlead_test holds the rules on who may import whom.
+package fairlead_test
+
+import (
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fairlead/fairlead/"
+
+// may lists what each package may import of this module, by path.Match. A package that no row names may not exist: whoever
+// adds one decides where it stands. The order matters, the first row that matches holds.
+var may = []struct {
+	who  string
+	what []string
+}{
+	{"cmd/fairlead", []string{"agent", "agent/*", "forwarder", "cleanup", "collector", "internal/*"}},
+	{"agent", []string{"agent/*", "forwarder", "cleanup", "collector", "internal/*"}},
+	{"agent/*", []string{"internal/*"}},
+	{"forwarder", []string{"forwarder/*", "internal/*"}},
+	{"forwarder/*", []string{"internal/*"}},
+	{"cleanup", []string{"cleanup/*", "internal/*"}},
+	{"cleanup/*", []string{"internal/*"}},
+	{"collector", []string{"collector/*", "internal/*"}},
+	{"collector/*", []string{"internal/*"}},
+	{"internal/*", []string{"internal/*"}},
+	// The tests of the whole program share no code with it.
+	{"test", []string{"test/*"}},
+	{"test/*", []string{"test/*"}},
+}
+
+// pure packages touch neither files nor network, nor do they log: what they need is an argument.
+var pure = []string{"forwarder/fold", "forwarder/parse"}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		who, inside := strings.CutPrefix(words[0], module)
+		if !inside {
+			continue // this package, at the root
+		}
+		allowed, known := allowedFor(who)
+		if !known {
+			t.Errorf("%s: no rule says what it may import", who)
+			continue
+		}
+		for _, imported := range words[1:] {
+			if own, ok := strings.CutPrefix(imported, module); ok && !matches(own, allowed) {
+				t.Errorf("%s imports %s, it may import only %s", who, own, strings.Join(allowed, ", "))
+			}
+			if matches(who, pure) && matches(imported, []string{"os", "os/*", "net", "net/*", "log", "log/*"}) {
+				t.Errorf("%s imports %s, but it is to be pure", who, imported)
+			}
+		}
+	}
+}
+
+func allowedFor(who string) ([]string, bool) {
+	for _, rule := range may {
+		if matches(who, []string{rule.who}) {
+			return rule.what, true
+		}
+	}
+	return nil, false
+}
+
+func matches(name string, patterns []string) bool {
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,183 @@
+package document
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Reader decodes documents into one struct, in the order it is given them.
+type Reader struct {
+	target   reflect.Value
+	later    []Later
+	set      map[string]place // where each key that is set was set last
+	sources  []string         // files and variables in the order they were read
+	findings []Finding
+}
+
+// NewReader reads into target, a pointer to a struct that holds the defaults.
+func NewReader(target any, later []Later) *Reader {
+	return &Reader{target: reflect.ValueOf(target).Elem(), later: later, set: map[string]place{}}
+}
+
+// Findings are all that was found wrong so far, in the order of the documents and their lines.
+func (r *Reader) Findings() []Finding {
+	list := slices.Clone(r.findings)
+	slices.SortStableFunc(list, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(slices.Index(r.sources, a.File), slices.Index(r.sources, b.File)),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return list
+}
+
+// Add reports a finding about a whole file.
+func (r *Reader) Add(file string, s Severity, text, fix string) {
+	r.report(place{file: file}, s, text, fix)
+}
+
+func (r *Reader) report(at place, s Severity, text, fix string) {
+	if !slices.Contains(r.sources, at.file) {
+		r.sources = append(r.sources, at.file)
+	}
+	// An anchor that is used in two places is read twice.
+	if f := at.finding(s, text, fix); !slices.Contains(r.findings, f) {
+		r.findings = append(r.findings, f)
+	}
+}
+
+// Document reads one YAML text. An empty one is fine: it sets nothing.
+func (r *Reader) Document(file string, text []byte) {
+	r.sources = append(r.sources, file)
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if at, ok := firstBad(text); !ok {
+		at.file = file
+		r.report(at, Error, "not valid UTF-8", "save the file as UTF-8")
+		return
+	}
+	tree, err := parse(text)
+	if err != nil {
+		at := place{file: file}
+		var syntax yaml.Error
+		if errors.As(err, &syntax) && syntax.GetToken() != nil {
+			p := syntax.GetToken().Position
+			at.line, at.column = p.Line, p.Column
+		}
+		r.report(at, Error, message(err), fixSyntax(message(err)))
+		return
+	}
+	d := decoder{Reader: r, file: file, anchors: map[string]ast.Node{}, inside: map[string]bool{}}
+	var body ast.Node
+	for _, doc := range tree.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			r.report(d.place(doc.Body), Error, "a second document in one file", "write each into a file of its own below conf.d, or remove the ---")
+			return
+		}
+		body = doc.Body
+	}
+	if body == nil {
+		return
+	}
+	ast.Walk(&d, body)
+	d.value("", d.place(body), body, r.target)
+}
+
+// parse keeps a fault of the parser from being ours: a text it cannot cope with is a text with an error.
+func parse(text []byte) (f *ast.File, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("not a YAML document: %v", p)
+		}
+	}()
+	// Repeated keys are found while decoding, so that they are all named and do not hide what else is wrong.
+	return parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+}
+
+func message(err error) string {
+	var e yaml.Error
+	if errors.As(err, &e) {
+		return e.GetMessage()
+	}
+	return err.Error()
+}
+
+func fixSyntax(message string) string {
+	if strings.Contains(message, "'\t'") {
+		return "indent with blanks, not with tabs"
+	}
+	return ""
+}
+
+func firstBad(text []byte) (place, bool) {
+	at := place{line: 1, column: 1}
+	for len(text) > 0 {
+		c, n := utf8.DecodeRune(text)
+		if c == utf8.RuneError && n == 1 {
+			return at, false
+		}
+		at.column++
+		if c == '\n' {
+			at.line, at.column = at.line+1, 1
+		}
+		text = text[n:]
+	}
+	return at, true
+}
+
+var keyPath = regexp.MustCompile(`^[a-z_]+(\[[0-9]+\])?(\.[a-z_0-9]+(\[[0-9]+\])?)*$`)
+
+// Invalid turns what a Validate says into findings. Each message that begins with the path of a key (`fold.wait: ...`) is
+// put to the place where that key was set, or the list or section around it; others, and those about a key that no
+// document sets, are about file.
+func (r *Reader) Invalid(err error, file string) {
+	if err == nil {
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			r.Invalid(e, file)
+		}
+		return
+	}
+	at := place{file: file}
+	if path, _, ok := strings.Cut(err.Error(), ": "); ok && keyPath.MatchString(path) {
+		at = r.whereSet(path, at)
+	}
+	r.report(at, Error, err.Error(), "")
+}
+
+// whereSet is the place of the key, else of what it stands in, else the one given.
+func (r *Reader) whereSet(path string, otherwise place) place {
+	for path != "" {
+		if at, ok := r.set[path]; ok {
+			return at
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return otherwise
+}
+
+// record notes that the key is set here; what was noted about the entries of a list that is replaced is forgotten.
+func (r *Reader) record(path string, at place) {
+	for other := range r.set {
+		if strings.HasPrefix(other, path+"[") {
+			delete(r.set, other)
+		}
+	}
+	r.set[path] = at
+}
+
+// Has tells whether any document sets the key.
+func (r *Reader) Has(path string) bool { _, ok := r.set[path]; return ok }

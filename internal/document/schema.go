@@ -1,0 +1,121 @@
+package document
+
+import (
+	"encoding"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Later is a key that belongs to the documented configuration, but whose part is not in this version. It is known and its
+// value is checked; setting it is reported, because it has no effect.
+type Later struct {
+	Path string // without list indexes: `sources.files.max_bytes`
+	Off  any    // the value that asks for nothing, and with it the type; setting it is no finding
+	Loss bool   // to go on without it would lose security or data: an error, not a warning
+	Fix  string // what to do instead, if there is something
+}
+
+// Any is the type of a Later key whose value is not checked.
+type Any struct{}
+
+// Secret is the type of a Later key that holds a secret: a text, or a map that names where it is kept. No finding quotes it.
+type Secret string
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	secretType   = reflect.TypeFor[Secret]()
+	anyType      = reflect.TypeFor[Any]()
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// isText tells whether values of t are decoded by their own UnmarshalText.
+func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textType) }
+
+// isSection tells whether t is a struct of further keys.
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != anyType && !isText(t) }
+
+// keyOf answers the key of a struct field: its yaml tag, else its name in lower case; inline for a field whose keys are
+// those of the struct it stands in; "" for one that is no key.
+func keyOf(f reflect.StructField) (key string, inline bool) {
+	if !f.IsExported() {
+		return "", false
+	}
+	name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	switch {
+	case slices.Contains(strings.Split(options, ","), "inline"):
+		return "", true
+	case name == "-":
+		return "", false
+	case name == "":
+		return strings.ToLower(f.Name), false
+	}
+	return name, false
+}
+
+// field answers the field of struct v that the key names.
+func field(v reflect.Value, key string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		name, inline := keyOf(v.Type().Field(i))
+		if inline {
+			if f, ok := field(v.Field(i), key); ok {
+				return f, true
+			}
+		} else if name == key && key != "" {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// keys lists the keys of struct type t.
+func keys(t reflect.Type) []string {
+	var list []string
+	for i := range t.NumField() {
+		name, inline := keyOf(t.Field(i))
+		if inline {
+			list = append(list, keys(t.Field(i).Type)...)
+		} else if name != "" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// paths lists every key below struct type t with its full path and type, sections before what is in them. Keys of the
+// entries of a list are not among them.
+func paths(t reflect.Type, prefix string, visit func(path string, t reflect.Type)) {
+	for i := range t.NumField() {
+		name, inline := keyOf(t.Field(i))
+		ft := t.Field(i).Type
+		switch {
+		case inline:
+			paths(ft, prefix, visit)
+		case name != "":
+			visit(prefix+name, ft)
+			if isSection(ft) {
+				paths(ft, prefix+name+".", visit)
+			}
+		}
+	}
+}
+
+// plain is a path without its list indexes: files[0].tag is files.tag.
+func plain(path string) string {
+	for {
+		i := strings.IndexByte(path, '[')
+		j := strings.IndexByte(path, ']')
+		if i < 0 || j < i {
+			return path
+		}
+		path = path[:i] + path[j+1:]
+	}
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}

@@ -1,0 +1,174 @@
+package receiver
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// conn is one connection. The goroutine of serve reads and acks; a second one, started when it is first needed, sends
+// acks that are late or shuffled.
+type conn struct {
+	r    *Receiver
+	nc   *net.TCPConn
+	once sync.Once
+	done chan struct{} // closed with the connection
+	late chan lateAck
+	ackb []byte // owned by serve
+}
+
+type lateAck struct {
+	due   time.Time
+	chunk string
+	b     *Behaviour
+}
+
+func (c *conn) close(reset bool) {
+	c.once.Do(func() {
+		close(c.done)
+		if reset {
+			_ = c.nc.SetLinger(0)
+		}
+		_ = c.nc.Close()
+	})
+}
+
+func (c *conn) serve() {
+	var acker sync.WaitGroup
+	defer acker.Wait()
+	defer func() { c.close(c.r.behaviour.Load().ResetOnClose) }()
+	m := message{r: msgp.NewReaderSize(slowReader{c}, 64<<10)}
+	m.limit()
+	for m.read() == nil {
+		b := c.r.behaviour.Load()
+		switch {
+		case m.empty() && b.HangUpOnPings:
+			return
+		case m.empty():
+			c.r.pings.Add(1)
+		case b.Refuse || b.RefuseTag != "" && b.RefuseTag == m.tag:
+			c.r.refused.Add(1)
+			c.close(true)
+			return
+		case c.r.take(&m) != nil:
+			return
+		}
+		if m.chunk != "" && !b.NoAcks && (!m.empty() || !b.IgnorePings) {
+			if (b.AckDelay > 0 || b.AckShuffled) && c.late == nil {
+				c.late = make(chan lateAck, 4096)
+				acker.Go(c.sendLate)
+			}
+			if c.late != nil {
+				select {
+				case c.late <- lateAck{time.Now().Add(b.AckDelay), m.chunk, b}:
+				case <-c.done:
+					return
+				}
+			} else if c.ackb = appendAck(c.ackb[:0], m.chunk, b); !c.send(c.ackb) {
+				return
+			}
+		}
+		if b.CloseAfterMessage {
+			if c.late != nil {
+				time.Sleep(b.AckDelay + 20*time.Millisecond)
+			}
+			return
+		}
+	}
+}
+
+// sendLate sends acks when they are due, until the connection ends.
+func (c *conn) sendLate() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	wait := func(d time.Duration) bool {
+		timer.Reset(d)
+		select {
+		case <-c.done:
+			return false
+		case <-timer.C:
+			return true
+		}
+	}
+	var buf []byte
+	for {
+		var batch []lateAck
+		select {
+		case <-c.done:
+			return
+		case a := <-c.late:
+			if !wait(time.Until(a.due)) {
+				return
+			}
+			batch = append(batch, a)
+		}
+		if batch[0].b.AckShuffled {
+			if !wait(2 * time.Millisecond) {
+				return
+			}
+			for more := true; more; {
+				select {
+				case a := <-c.late:
+					batch = append(batch, a)
+				default:
+					more = false
+				}
+			}
+			rand.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+		}
+		for _, a := range batch {
+			if buf = appendAck(buf[:0], a.chunk, a.b); !c.send(buf) {
+				return
+			}
+		}
+	}
+}
+
+func (c *conn) send(ack []byte) bool {
+	if len(ack) == 0 {
+		return true
+	}
+	c.r.acks.Add(1)
+	_, err := c.nc.Write(ack)
+	return err == nil
+}
+
+// appendAck appends what the behaviour makes of an ack, which may be nothing.
+func appendAck(dst []byte, chunk string, b *Behaviour) []byte {
+	if b.DropAcks > 0 && rand.Float64() < b.DropAcks {
+		return dst
+	}
+	if b.AckUnknown {
+		chunk = "unknown-" + chunk
+	}
+	n := 1
+	if b.AckTwice {
+		n = 2
+	}
+	for range n {
+		dst = msgp.AppendMapHeader(dst, 1)
+		dst = msgp.AppendString(dst, "ack")
+		dst = msgp.AppendString(dst, chunk)
+	}
+	return dst
+}
+
+// slowReader reads at the pace the behaviour sets, in twenty steps a second.
+type slowReader struct{ c *conn }
+
+func (s slowReader) Read(p []byte) (int, error) {
+	rate := s.c.r.behaviour.Load().BytesPerSecond
+	if rate > 0 {
+		_ = s.c.nc.SetReadBuffer(16 << 10) // or the kernel would take megabytes for us
+		select {
+		case <-s.c.done:
+			return 0, net.ErrClosed
+		case <-time.After(50 * time.Millisecond):
+		}
+		p = p[:min(len(p), max(rate/20, 1))]
+	}
+	return s.c.nc.Read(p)
+}

@@ -1,0 +1,185 @@
+// Package receiver is a Fluentd Forward receiver to try a sender on: it speaks all four modes, acks, and misbehaves to
+// order the way real receivers and networks do. It is written against the protocol and decodes with a library, so that
+// it agrees with our encoder only where both are right.
+package receiver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Behaviour is what a receiver does other than take everything and ack it at once. The zero value is a good receiver.
+// Changes hold from the next message on, also on connections that stand.
+type Behaviour struct {
+	AckDelay          time.Duration // acks go out so much later; reading goes on
+	AckShuffled       bool          // acks that come close together go out in random order
+	AckTwice          bool          // each ack is sent twice
+	AckUnknown        bool          // acks name ids that nobody sent
+	NoAcks            bool          // nothing is acked, all is taken
+	DropAcks          float64       // this share of acks is never sent
+	Refuse            bool          // data makes it close with RST, pings are acked: Fluentd with a full buffer
+	RefuseTag         string        // the same for data of this tag only
+	IgnorePings       bool          // empty messages are not acked
+	HangUpOnPings     bool          // empty messages make it close
+	CloseAfterMessage bool          // it closes after the ack of each message: Fluentd's deny_keepalive
+	BytesPerSecond    int           // it reads so slowly; 0: as fast as it can
+	ResetOnClose      bool          // it closes with RST instead of FIN
+}
+
+// Event is one event received. It is valid until the handler returns.
+type Event struct {
+	Tag    string
+	Chunk  string // of the message it came in; the same for all its events
+	Time   int64  // Unix nanoseconds; 0 if the sender left it to us
+	Record []byte // the record, a MessagePack map
+}
+
+// Handler is given each event before its message is acked, one event at a time over all connections.
+type Handler func(*Event)
+
+// Stats are counts since Listen.
+type Stats struct {
+	Connections int64 // accepted
+	Messages    int64 // with data, taken
+	Pings       int64 // empty messages
+	Events      int64
+	Bytes       int64 // of entries, uncompressed
+	Acks        int64 // sent
+	Refused     int64 // messages with data answered by closing
+}
+
+// Receiver listens on one address. All its methods may be called at any time.
+type Receiver struct {
+	handle    Handler
+	behaviour atomic.Pointer[Behaviour]
+	handling  sync.Mutex // held while handle runs
+
+	connections, messages, pings, events, bytes, acks, refused atomic.Int64
+
+	mu      sync.Mutex // guards all below
+	addr    string
+	ln      net.Listener // nil while killed
+	conns   map[*conn]struct{}
+	closed  bool
+	serving sync.WaitGroup
+}
+
+// Listen starts a receiver at addr, such as 127.0.0.1:0. Without a handler events are only counted.
+func Listen(addr string, h Handler) (*Receiver, error) {
+	r := &Receiver{handle: h, addr: addr, conns: map[*conn]struct{}{}}
+	r.behaviour.Store(&Behaviour{})
+	if err := r.Restart(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Addr is the address it listens on, with the port it was given; a restart keeps it.
+func (r *Receiver) Addr() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.addr
+}
+
+// Set changes how it behaves.
+func (r *Receiver) Set(b Behaviour) { r.behaviour.Store(&b) }
+
+// Stats may be read at any time.
+func (r *Receiver) Stats() Stats {
+	return Stats{Connections: r.connections.Load(), Messages: r.messages.Load(), Pings: r.pings.Load(), Events: r.events.Load(),
+		Bytes: r.bytes.Load(), Acks: r.acks.Load(), Refused: r.refused.Load()}
+}
+
+// Restart listens again after Kill.
+func (r *Receiver) Restart() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return net.ErrClosed
+	}
+	if r.ln != nil {
+		return nil
+	}
+	ln, err := net.Listen("tcp", r.addr)
+	if err != nil {
+		return fmt.Errorf("listen for Forward messages: %w", err)
+	}
+	r.ln, r.addr = ln, ln.Addr().String()
+	r.serving.Add(1)
+	go r.accept(ln)
+	return nil
+}
+
+// Kill ends it as kill -9 would: the port is closed, and all connections are cut with RST. Messages that were read and
+// not yet acked may or may not have been handled.
+func (r *Receiver) Kill() {
+	r.stop(true)
+	r.serving.Wait()
+}
+
+// DropConnections cuts all connections with RST and goes on listening.
+func (r *Receiver) DropConnections() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		c.close(true)
+	}
+}
+
+// Close ends it for good and waits until its goroutines are gone.
+func (r *Receiver) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop(false)
+	r.serving.Wait()
+	return nil
+}
+
+func (r *Receiver) stop(reset bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ln != nil {
+		_ = r.ln.Close()
+		r.ln = nil
+	}
+	for c := range r.conns {
+		c.close(reset)
+	}
+}
+
+func (r *Receiver) accept(ln net.Listener) {
+	defer r.serving.Done()
+	for {
+		nc, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(10 * time.Millisecond) // out of descriptors: others end
+			continue
+		}
+		c := &conn{r: r, nc: nc.(*net.TCPConn), done: make(chan struct{})}
+		r.mu.Lock()
+		if r.ln != ln { // killed in between
+			r.mu.Unlock()
+			c.close(true)
+			continue
+		}
+		r.conns[c] = struct{}{}
+		r.serving.Add(1)
+		r.mu.Unlock()
+		r.connections.Add(1)
+		go func() {
+			defer r.serving.Done()
+			c.serve()
+			r.mu.Lock()
+			delete(r.conns, c)
+			r.mu.Unlock()
+		}()
+	}
+}

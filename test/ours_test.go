@@ -1,0 +1,119 @@
+package test
+
+import (
+	"hash/maphash"
+	"sync"
+	"testing"
+
+	rcv "github.com/fairlead/fairlead/internal/receiver"
+	"github.com/fairlead/fairlead/test/oracle"
+)
+
+// ourReceiver is the receiver of the project, in this process. It can be told to misbehave, and it shows what the other one hides:
+// the frames. A frame that comes again must be the same frame, and an event may come again only with its frame: positions and data
+// are one record, so that not even a kill makes two frames of one line.
+type ourReceiver struct {
+	*rcv.Receiver
+	t      *testing.T
+	oracle *oracle.Oracle
+	seed   maphash.Seed
+
+	mu       sync.Mutex // all below
+	frames   map[string]uint64
+	message  int64 // number of the message that is being taken
+	chunk    string
+	again    bool // its chunk was there before
+	sum      maphash.Hash
+	repeated int // frames
+	stray    int // repeated events in new frames
+}
+
+func newOurReceiver(t *testing.T, o *oracle.Oracle) receiver {
+	t.Helper()
+	r := &ourReceiver{t: t, oracle: o, seed: maphash.MakeSeed(), frames: map[string]uint64{}, message: -1}
+	r.sum.SetSeed(r.seed)
+	var err error
+	if r.Receiver, err = rcv.Listen("127.0.0.1:0", r.event); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (r *ourReceiver) addr() string { return r.Addr() }
+func (r *ourReceiver) kill()        { r.Kill() }
+
+func (r *ourReceiver) start() {
+	r.t.Helper()
+	if err := r.Restart(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// drain has nothing to wait for: an event is with the oracle before its frame is acknowledged.
+func (r *ourReceiver) drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endFrame()
+	if r.stray > 0 {
+		r.t.Errorf("%d events came again in frames of their own", r.stray)
+	}
+}
+
+func (r *ourReceiver) event(e *rcv.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// The count of messages taken changes between messages only.
+	if n := r.Stats().Messages; n != r.message || e.Chunk != r.chunk {
+		r.endFrame()
+		r.message, r.chunk = n, e.Chunk
+		_, r.again = r.frames[e.Chunk]
+	}
+	_, _ = r.sum.Write(e.Record)
+	record, err := e.Map()
+	if err != nil {
+		r.t.Errorf("record of %s: %v", e.Tag, err)
+		return
+	}
+	event := oracle.Event{Tag: e.Tag, Time: e.Time, Fields: map[string]string{}}
+	for k, v := range record {
+		s, ok := v.(string)
+		if !ok {
+			r.t.Errorf("field %s of %s is %T, want a string", k, e.Tag, v)
+		}
+		if k == "log" {
+			event.Log = s
+		} else {
+			event.Fields[k] = s
+		}
+	}
+	before := r.oracle.Totals().Repeats
+	r.oracle.Add(event)
+	if !r.again && r.oracle.Totals().Repeats > before {
+		r.stray++
+	}
+}
+
+// endFrame books the frame whose last event has come.
+func (r *ourReceiver) endFrame() {
+	if r.message < 0 {
+		return
+	}
+	sum := r.sum.Sum64()
+	r.sum.Reset()
+	if before, ok := r.frames[r.chunk]; ok {
+		r.repeated++
+		if before != sum {
+			r.t.Errorf("two contents came under the chunk id %q", r.chunk)
+		}
+	}
+	if r.chunk == "" {
+		r.t.Error("a frame asked for no ack")
+	}
+	r.frames[r.chunk] = sum
+	r.message = -1
+}
