@@ -16,7 +16,8 @@ var may = []struct {
 	who  string
 	what []string
 }{
-	{"cmd/fairlead", []string{"agent", "agent/*", "forwarder", "cleanup", "collector", "internal/*"}},
+	{"cmd/fairlead", []string{"agent", "agent/*", "demo", "forwarder", "cleanup", "collector", "internal/*"}},
+	{"demo", []string{"forwarder", "internal/*"}},
 	{"agent", []string{"agent/*", "forwarder", "cleanup", "collector", "internal/*"}},
 	{"agent/*", []string{"internal/*"}},
 	{"forwarder", []string{"forwarder/*", "internal/*"}},

@@ -35,7 +35,7 @@ type Agent struct {
 	mu      sync.Mutex // guards what follows: the loop of Run writes, the servers read
 	now     *life
 	loaded  Loaded
-	refused []document.Finding // what was wrong with the configuration that was read last and not taken
+	refused refusal // of the configuration that was read last, if it was not taken
 }
 
 // New makes a daemon that will run with the configuration of source.
@@ -84,7 +84,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 		a.log.Error("the new configuration does not work, going back to the former", "err", err)
-		a.metrics.reloaded(false)
+		a.reloaded(refusal{err.Error(), last.loaded.Findings})
 		if next, err = a.newLife(before.loaded); err == nil {
 			err = a.serve(before.loaded.Config)
 		}
@@ -93,6 +93,20 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		before = nil
 	}
+}
+
+// refusal says why a configuration was not taken.
+type refusal struct {
+	reason   string // empty: it was
+	findings []document.Finding
+}
+
+// reloaded notes how reading the configuration again went.
+func (a *Agent) reloaded(r refusal) {
+	a.mu.Lock()
+	a.refused = r
+	a.mu.Unlock()
+	a.metrics.reloaded(r.reason == "")
 }
 
 // serve opens the port and the socket of the configuration, where they are not open already. Either both are as

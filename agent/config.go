@@ -73,10 +73,7 @@ func (c Config) Validate() error {
 	case len(s) > maxSocketPath:
 		errs = append(errs, fmt.Errorf("control.socket: %q has %d bytes, a socket's path may have %d", s, len(s), maxSocketPath))
 	}
-	if v, ok := any(c.Forwarder).(interface{ Validate() error }); ok {
-		errs = append(errs, v.Validate())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Forwarder.Validate())...)
 }
 
 func checkListen(address string) error {

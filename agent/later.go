@@ -1,9 +1,6 @@
 package agent
 
 import (
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/internal/document"
@@ -58,15 +55,4 @@ var later = []document.Later{
 	{Path: "drain.hook", Off: ""},
 	{Path: "drain.spill", Off: ""},
 	{Path: "bundle.deadline", Off: time.Duration(0)},
-}
-
-// validateLater refuses what no key of its own asks for: addresses that want TLS.
-func validateLater(c Config) error {
-	var errs []error
-	for i, to := range c.Forwarder.Forward.To {
-		if strings.HasPrefix(to, "tls://") {
-			errs = append(errs, fmt.Errorf("forward.to[%d]: TLS (%s) is not available in this version", i, to))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -153,18 +153,13 @@ func (a *Agent) reload() *life {
 	loaded := a.source.Load()
 	a.logFindings(loaded.Findings)
 	next, err := a.prepare(loaded)
-	a.mu.Lock()
-	a.refused = nil
 	if err != nil {
-		a.refused = loaded.Findings
-	}
-	a.mu.Unlock()
-	a.metrics.reloaded(err == nil)
-	if err != nil {
+		a.reloaded(refusal{err.Error(), loaded.Findings})
 		a.log.Error("configuration not taken, the former stays", "err", err)
 		a.notify.ready(a.summary())
 		return nil
 	}
+	a.reloaded(refusal{})
 	a.log.Info("configuration read again", "files", loaded.Files)
 	return next
 }

@@ -42,8 +42,7 @@ func (s Source) Load() Loaded {
 	}
 	l.Variables = r.Environment(variablePrefix, s.Environ)
 	l.Config.complete()
-	r.Invalid(validateLater(l.Config), s.Path)
-	r.Invalid(l.Config.Validate(), s.Path)
+	r.Validate(func() error { return l.Config.Validate() }, s.Path)
 	l.Findings = r.Findings()
 	return l
 }

@@ -20,12 +20,13 @@ type Status struct {
 	Forwarder *forwarder.Status `json:"forwarder,omitempty"` // absent: there is nowhere to forward to
 }
 
-// ConfigStatus says which configuration is at work, and what was wrong with one that was refused since.
+// ConfigStatus says which configuration is at work, and what was wrong with one that was read since and refused.
 type ConfigStatus struct {
 	Files     []string           `json:"files"`
 	Variables int                `json:"variables"`
 	Hash      string             `json:"hash"`
-	Refused   []document.Finding `json:"refused,omitempty"`
+	Refused   string             `json:"refused,omitempty"` // why the configuration that was read last is not at work
+	Findings  []document.Finding `json:"findings,omitempty"`
 }
 
 // Verdict is yes, or no with the reasons.
@@ -44,16 +45,16 @@ func (a *Agent) Status() Status {
 	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, time.Now()), Forwarder: st}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused}
+	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused.reason, a.refused.findings}
 	return s
 }
 
-// ask answers the life at work and what its forwarder says, nothing where there is none.
+// ask answers the life at work and what its forwarder says: nothing where there is none, or its loops do not run.
 func (a *Agent) ask() (*life, *forwarder.Status) {
 	a.mu.Lock()
 	n := a.now
 	a.mu.Unlock()
-	if n == nil || n.forwarder == nil || !n.wasReady() {
+	if n == nil || n.forwarder == nil || !n.wasReady() || n.stopping.Load() {
 		return n, nil
 	}
 	st := n.forwarder.Status()

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	turnEvery   = 20 * time.Millisecond // a turn begins at the earliest this long after the last
+	turnEvery   = 35 * time.Millisecond // a turn begins at the earliest this long after the last
 	visitBytes  = 64 << 10              // of one file while others wait
 	bufferBytes = 256 << 10             // the read buffer; a longer line is taken in pieces
 	foldBytes   = 8 << 20               // all folds together
@@ -367,10 +367,23 @@ func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64
 		return
 	}
 	l.scratch = scratch
-	st := l.stream(s, rec.Stream)
-	st.last = rec.Time
-	l.add(st, f, fold.Line{Text: rec.Text, Time: rec.Time, Read: now, Pos: pos, More: rec.Partial})
+	l.record(l.stream(s, rec.Stream), f, rec, pos, now)
 }
+
+// record gives a record to the fold of its stream.
+func (l *loop) record(st *stream, f *openFile, rec parse.Record, pos fold.Pos, now int64) {
+	read := now
+	if age := now - rec.Time; age > 0 && age < live && !rec.Partial && !st.partial {
+		read = rec.Time
+	}
+	st.last, st.partial = rec.Time, rec.Partial
+	l.add(st, f, fold.Line{Text: rec.Text, Time: rec.Time, Read: read, Pos: pos, More: rec.Partial})
+}
+
+// live is how old a record may be for its own time to count as the time it was read: what the engine wrote since would have been
+// found too, so that a fold need not wait for the next turn to know that nothing followed. A record older than that is
+// from a backlog or has times of its own, and waits from when it was really read.
+const live = int64(500 * time.Millisecond)
 
 // broken passes on a line that is no json-file record: as text, and what follows a cut line as the record that it is.
 func (l *loop) broken(s *source, f *openFile, line []byte, pos fold.Pos, now int64) {
@@ -384,9 +397,7 @@ func (l *loop) broken(s *source, f *openFile, line []byte, pos fold.Pos, now int
 			mid.End = pos.Start + int64(len(garbage))
 			l.text(s, f, garbage, mid, now)
 			pos.Start = mid.End
-			st := l.stream(s, rec.Stream)
-			st.last = rec.Time
-			l.add(st, f, fold.Line{Text: rec.Text, Time: rec.Time, Read: now, Pos: pos, More: rec.Partial})
+			l.record(l.stream(s, rec.Stream), f, rec, pos, now)
 			return
 		}
 	}

@@ -1,10 +1,6 @@
 package forwarder
 
-import (
-	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // Why bytes, files or events were lost.
 const (
@@ -21,8 +17,7 @@ const (
 type metrics struct {
 	bytes, lines, events, folded, forced, broken, nulBytes, badBytes, truncations, sourcesGone int64
 
-	read     atomic.Int64 // events, ever
-	building atomic.Int64 // of these, in frames that are not in the spool yet
+	read int64 // events, ever
 
 	readBytes, readLines, foldEvents, foldLines, foldForced prometheus.Counter
 	brokenLines, nulSkipped, replaced, truncated, ended     prometheus.Counter
@@ -70,6 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // flush adds up what the loop counted.
 func (m *metrics) flush() {
+	m.read += m.events
 	for _, c := range []struct {
 		to *prometheus.Counter
 		n  *int64

@@ -14,9 +14,9 @@ import (
 const (
 	frameBytes  = 256 << 10   // a frame is sealed at this size
 	frameAge    = time.Second // or at this age, however busy its source
-	appendBytes = 1 << 20     // sealed frames are appended together, at the latest at this size
+	appendBytes = 256 << 10   // sealed frames are appended together, at the latest at this size
 	buildBytes  = 4 << 20     // all frames under construction together; over it the largest is sealed
-	spareBytes  = 1 << 20     // buffers kept for the next frames
+	spareBytes  = 2 << 20     // buffers kept for the next frames
 )
 
 // output is the frames under construction and those sealed but not yet in the spool. It belongs to the reading loop.
@@ -37,6 +37,7 @@ type output struct {
 	full     bool
 	trouble  trouble
 	seq      uint64 // of the newest record appended
+	building int64  // events in frames that are not in the spool yet
 }
 
 // builder is the frame under construction of one tag.
@@ -93,8 +94,7 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 	b.bytes = n
 	s.events++
 	o.metrics.events++
-	o.metrics.read.Add(1)
-	o.metrics.building.Add(1)
+	o.building++
 	if len(ev.Pos) > 1 {
 		o.metrics.folded += int64(len(ev.Pos) - 1)
 	}
@@ -181,7 +181,7 @@ func (o *output) append() bool {
 		}
 		o.seq = r.Seq
 		o.size -= len(r.Buf)
-		o.metrics.building.Add(-int64(r.Events))
+		o.building -= int64(r.Events)
 		o.recycle(r.Buf)
 		r.Buf = nil
 	}

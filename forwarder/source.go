@@ -90,13 +90,14 @@ type openFile struct {
 
 // stream is stdout or stderr of a container, or the one stream of a plain file.
 type stream struct {
-	name   string
-	index  int
-	source *source
-	fold   *fold.Stream
-	fields fluent.Fields
-	last   int64 // time of the last record
-	emit   func(*fold.Event)
+	name    string
+	index   int
+	source  *source
+	fold    *fold.Stream
+	fields  fluent.Fields
+	last    int64 // time of the last record
+	partial bool  // it did not end its line
+	emit    func(*fold.Event)
 }
 
 // trouble is a repeating failure that is logged when it begins and when it ends.

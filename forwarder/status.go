@@ -90,7 +90,7 @@ func (l *loop) status() Status {
 			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full,
 		},
 		Ledger: Ledger{
-			Read: l.metrics.read.Load(), Recovered: sp.Recovered, Acked: sp.Acked, Building: l.metrics.building.Load(),
+			Read: l.metrics.read + l.metrics.events, Recovered: sp.Recovered, Acked: sp.Acked, Building: l.out.building,
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}

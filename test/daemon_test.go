@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,10 +29,11 @@ type daemon struct {
 	config  string // path
 	logPath string
 
-	mu     sync.Mutex // cmd, exited, wanted
+	mu     sync.Mutex // all below
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process has ended
 	wanted bool          // its end was asked for
+	broken bool          // it ended all the same
 }
 
 // daemonConfig is what a test may choose.
@@ -112,6 +114,7 @@ func (d *daemon) start() {
 	defer out.Close()
 	cmd := exec.Command(bed.fairlead, "run", "--config", d.config)
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = environment()
 	// If the test itself is killed, nothing of it stays behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if d.uid != 0 {
@@ -130,9 +133,25 @@ func (d *daemon) start() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if !d.wanted {
+			d.broken = true
 			d.t.Errorf("fairlead ended by itself: %v", err)
 		}
 	}()
+}
+
+// environment is that of the test without what is meant for the test: fairlead takes every FAIRLEAD_ variable for a key of its
+// configuration.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
+}
+
+// alive ends the test if the daemon has ended without being asked to: nothing that follows would mean anything.
+func (d *daemon) alive() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.broken {
+		d.t.FailNow()
+	}
 }
 
 // end sends a signal that ends the process, and waits until it has.
@@ -236,6 +255,7 @@ func (d *daemon) waitMetric(within time.Duration, name string, fits func(float64
 	var v float64
 	var ok bool
 	err := poll(d.t.Context(), within, func() bool {
+		d.alive()
 		m, err := d.metrics(d.t.Context())
 		if err != nil {
 			return false
@@ -268,7 +288,9 @@ func poll(ctx context.Context, within time.Duration, so func() bool) error {
 func (d *daemon) status() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, bed.fairlead, "status", "--json", "--config", d.config).CombinedOutput()
+	cmd := exec.CommandContext(ctx, bed.fairlead, "status", "--json", "--config", d.config)
+	cmd.Env = environment()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%v: %s", err, out)
 	}

@@ -159,7 +159,11 @@ func (l *logFile) copyTruncate() {
 func (r *rig) arrived(l *logFile) {
 	r.t.Helper()
 	want := l.group * script.GroupEvents
-	if err := poll(r.t.Context(), 20*time.Second, func() bool { return r.oracle.Arrived(l.stream) >= want }); err != nil {
+	err := poll(r.t.Context(), 20*time.Second, func() bool {
+		r.daemon.alive()
+		return r.oracle.Arrived(l.stream) >= want
+	})
+	if err != nil {
 		r.t.Errorf("%d of %d events of %s arrived: %v", r.oracle.Arrived(l.stream), want, l.path, err)
 	}
 }

@@ -63,6 +63,7 @@ func (r *rig) pause(d time.Duration) {
 	case <-time.After(d):
 	case <-r.t.Context().Done():
 	}
+	r.daemon.alive()
 }
 
 // killDaemon is kill -9 and, after a while, a new start.
@@ -122,6 +123,7 @@ func (r *rig) delivered() error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), deliverWithin)
 	defer cancel()
 	for {
+		r.daemon.alive()
 		before := r.oracle.Totals().Events
 		step, cancel := context.WithTimeout(ctx, stalled)
 		err := r.oracle.Wait(step)

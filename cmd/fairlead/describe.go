@@ -23,8 +23,11 @@ func describe(s agent.Status, before *former, now time.Time) string {
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("fairlead", "%s, pid %d, up %s, %s", s.Version, s.PID, since(s.Started, now), state)
 	row("config", "%s", config(s.Config))
-	for _, f := range s.Config.Refused {
-		row("", "refused: %s", f)
+	if s.Config.Refused != "" {
+		row("", "REFUSED since: %s", s.Config.Refused)
+	}
+	for _, f := range s.Config.Findings {
+		row("", "%s", f)
 	}
 	if f := s.Forwarder; f != nil {
 		row("forward", "%s", forward(f, now))

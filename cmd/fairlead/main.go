@@ -94,7 +94,7 @@ spool on disk and forwards them to Fluentd until each one is acknowledged.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return wrongUsage(fmt.Errorf("%w (see %s --help)", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(g), newStatus(g), newCheck(g), newFold(g), newVersion())
+	root.AddCommand(newRun(g), newStatus(g), newCheck(g), newFold(g), newDemo(), newVersion())
 	return root
 }
 
@@ -125,6 +125,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	meant := ""
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		meant = fmt.Sprintf("; did you mean %q?", near[0])
 	}

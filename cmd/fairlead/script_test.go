@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,12 +27,32 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"until":  until,
 			"signal": signalDaemon,
 		},
 	})
+}
+
+// setUp puts the directory of the script into the files that name it as ${WORK}.
+func setUp(e *testscript.Env) error {
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // else each process under the race detector ends a second later
+	files, err := filepath.Glob(filepath.Join(e.WorkDir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, bytes.ReplaceAll(text, []byte("${WORK}"), []byte(e.WorkDir)), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exits CODE COMMAND...: the command ends with that exit code. Its outputs are in the files out and err.
@@ -42,7 +63,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	c := exec.Command(args[1], args[2:]...)
 	c.Dir = ts.Getenv("WORK")
 	c.Path, _ = lookPath(args[1], ts.Getenv("PATH"))
-	for _, name := range []string{"PATH", "HOME", "FAIRLEAD_FORWARD_TO", "FAIRLEAD_NO_SUCH"} {
+	for _, name := range []string{"PATH", "HOME", "GORACE", "FAIRLEAD_FORWARD_TO", "FAIRLEAD_NO_SUCH"} {
 		if v := ts.Getenv(name); v != "" {
 			c.Env = append(c.Env, name+"="+v)
 		}

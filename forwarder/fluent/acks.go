@@ -4,38 +4,81 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // readAcks reads until the connection ends or is in doubt, and says why. Its read deadline is also the session's only
-// clock: when it passes, check looks at what is due. So an ack costs a read, and no timer is touched.
+// clock: when it passes, check looks at what is due. So an ack costs a read, and no timer of its own.
 func (c *session) readAcks() *ended {
-	buf := make([]byte, maxAnswerBytes)
-	n := 0
-	if end := c.check(); end != nil {
-		return end
-	}
 	for {
-		m, err := c.w.conn.Read(buf[n:])
-		if n += m; m > 0 {
-			rest, err := c.take(buf[:n])
-			if err != nil {
-				_ = c.w.conn.SetLinger(0) // what the kernel still holds must not be taken twice
-				return &ended{badAnswer, err}
-			}
-			n = copy(buf, rest)
-			if n == len(buf) {
-				return &ended{badAnswer, fmt.Errorf("an answer of the receiver is longer than %d bytes", len(buf))}
-			}
+		if end := c.check(); end != nil {
+			return end
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			if end := c.check(); end != nil {
+		for {
+			err := c.w.raw.Read(c.receive)
+			if end := c.received(); end != nil {
 				return end
 			}
-		} else if err != nil {
-			return endedBy(err)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return endedBy(err)
+			}
 		}
+	}
+}
+
+// receive reads what the socket holds and applies it. It reports false when there was nothing. Both goroutines call it.
+func (c *session) receive(fd uintptr) bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for c.broke == nil {
+		m, err := unix.Read(int(fd), c.answers[c.held:])
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			c.broke = endedBy(os.NewSyscallError("read", err))
+			return true
+		case m == 0:
+			c.broke = endedBy(io.EOF)
+			return true
+		}
+		c.held += m
+		rest, err := c.take(c.answers[:c.held])
+		if c.held = copy(c.answers, rest); c.held == len(c.answers) {
+			err = fmt.Errorf("an answer of the receiver is longer than %d bytes", len(c.answers))
+		}
+		if err != nil {
+			_ = c.w.conn.SetLinger(0) // what the kernel still holds must not be taken twice
+			c.broke = &ended{badAnswer, err}
+		}
+		return true
+	}
+	return true
+}
+
+func (c *session) received() *ended {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	return c.broke
+}
+
+// wakeFor says how many bytes of acks must lie in the socket before the kernel wakes the ack reader. (A close always does.)
+// Waking up costs more than all the rest of sending a small frame, so a writer that will soon come by again reads acks then.
+func (c *session) wakeFor(n int) {
+	if c.lowWater != n {
+		c.lowWater = n
+		_ = c.w.raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n)
+		})
 	}
 }
 
@@ -139,6 +182,7 @@ func (c *session) check() *ended {
 	cfg, now := &c.s.cfg, mono()
 	next := now + int64(cfg.AckTimeout/4)
 	if c.fl.len() > 0 {
+		next = min(next, now+int64(c.s.tune.lazyAck))
 		c.noteDelivery(now)
 		due := c.progress + int64(cfg.AckTimeout)
 		if now < due {
@@ -161,8 +205,14 @@ func (c *session) check() *ended {
 		}
 		next = min(next, due)
 	}
-	_ = c.w.conn.SetReadDeadline(time.Now().Add(time.Duration(next - now)))
+	c.wakeAt(next, now)
 	return nil
+}
+
+// wakeAt sets when the ack reader looks at the clock. c.mu is held.
+func (c *session) wakeAt(at, now int64) {
+	c.alarm = at
+	_ = c.w.conn.SetReadDeadline(time.Now().Add(time.Duration(at - now)))
 }
 
 // noteDelivery counts as progress what helps the oldest frame on its way: bytes of its batch that our kernel took, bytes
@@ -173,7 +223,7 @@ func (c *session) noteDelivery(now int64) {
 		c.progress = max(c.progress, c.w.accepted.Load())
 	}
 	if d := c.w.delivered(); d > c.delivered {
-		if c.delivered > 0 && d <= c.fl.ring[c.fl.head%uint64(len(c.fl.ring))].end {
+		if c.delivered > 0 && d <= c.fl.oldest().end {
 			c.progress = now
 		}
 		c.delivered = d

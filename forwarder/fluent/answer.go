@@ -7,8 +7,10 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// maxAnswerBytes bounds one answer of a receiver. An ack of ours takes 39 bytes.
-const maxAnswerBytes = 4096
+const (
+	maxAnswerBytes = 4096                // bounds one answer of a receiver
+	ackBytes       = 1 + 4 + 2 + IDBytes // the ack of a frame: a map of "ack" and the id
+)
 
 var (
 	errPartial   = errors.New("answer is not whole yet")

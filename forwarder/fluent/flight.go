@@ -37,6 +37,8 @@ func (f *flights) push() *flight {
 	return x
 }
 
+func (f *flights) oldest() *flight { return &f.ring[f.head%uint64(len(f.ring))] }
+
 // find looks the id up among those in flight. Acks come in order from nearly every receiver, so this is one comparison.
 func (f *flights) find(id []byte) *flight {
 	for i := f.head; i < f.tail; i++ {

@@ -77,6 +77,7 @@ func (c *session) ping() (answered bool, end *ended) {
 	c.framesAtPing = c.frames
 	wait := min(max(c.s.tune.pingWait, 8*c.usual), max(c.s.cfg.AckTimeout, c.s.tune.pingWait))
 	c.mu.Unlock()
+	c.wakeFor(1)
 	select {
 	case <-c.pong: // late, of the one before
 	default:

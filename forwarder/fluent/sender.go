@@ -43,13 +43,14 @@ type tune struct {
 	pingWait   time.Duration // for the ack of a ping, at least
 	oneWait    time.Duration // for the close of a receiver that closes after each message
 	drain      time.Duration // for acks that are still to be read after a write failed
+	lazyAck    time.Duration // for an ack to be noticed, when nothing waits for it
 	queueRetry time.Duration
 	backoff    time.Duration // the first; it doubles
 	maxBackoff time.Duration // 5 s: so soon a receiver that is back is noticed
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
-	drain: 500 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second}
+	drain: 500 * time.Millisecond, lazyAck: 100 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second}
 
 // NewSender takes a Config that is valid. With no destination in it, Run only waits. Of the senders that share m, one
 // runs at a time.

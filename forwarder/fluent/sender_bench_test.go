@@ -142,10 +142,16 @@ func BenchmarkLightLoad(b *testing.B) {
 	startBenchSender(b, q, addr)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var bld Builder
+	text := lines(strings.Repeat("I, [2025-10-09T08:53:20.123456 #1] INFO -- : ", 4)[:150])
 	before, begin := cpuTime(), time.Now()
 	for range b.N {
 		<-tick.C
-		fillQueue(b, q, 1, 700)
+		bld.Reset("docker.web", 0)
+		for range 4 {
+			bld.Add(1760000000_000000000, text, nil, Extra{})
+		}
+		q.add(&bld)
 	}
 	if err := q.drained(context.Background()); err != nil {
 		b.Fatal(err)

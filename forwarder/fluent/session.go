@@ -27,6 +27,13 @@ type session struct {
 
 	waiting context.Context // ends when the writer is wanted; its cancel function is bell
 
+	lowWater int // what wakeFor was last told; the writer's
+
+	reading sync.Mutex // held while reading from the socket; guards the three below
+	answers []byte     // what was read and is not a whole answer yet
+	held    int        // bytes in it
+	broke   *ended     // what reading ended with
+
 	// All below belongs to mu.
 	mu           sync.Mutex
 	bell         context.CancelFunc
@@ -37,6 +44,7 @@ type session struct {
 	writing      bool
 	written      uint64 // bytes since the connection began
 	delivered    uint64 // bytes that the peer's TCP had taken when last asked
+	alarm        int64  // mono time when the ack reader looks at the clock
 	progress     int64  // mono time of the last ack, or of the writing of the oldest frame in flight
 	active       int64  // mono time of the last ack or writing
 	lastAck      time.Time
@@ -59,7 +67,7 @@ func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*se
 	now := time.Now()
 	c := &session{s: s, p: p, w: w, born: now,
 		gone: make(chan struct{}), room: make(chan struct{}, 1), pong: make(chan struct{}, 1),
-		fl: &s.flights, limit: s.limit, below: -1, usual: s.usual, progress: mono(), active: mono(),
+		answers: make([]byte, maxAnswerBytes), lowWater: 1, fl: &s.flights, limit: s.limit, below: -1, usual: s.usual, progress: mono(), active: mono(),
 		// Chunk ids of frames are hexadecimal digits, so no ping can be taken for one.
 		pingName: fmt.Appendf(nil, "ping-%016x-", rand.Uint64()),
 	}
@@ -213,7 +221,9 @@ func (c *session) waitRoom() (frames int, bytes int64, end *ended) {
 			return frames, bytes, nil
 		}
 		c.below = c.limit / 2
+		half := max(c.fl.len()-c.below, c.fl.len()/2, 1)
 		c.mu.Unlock()
+		c.wakeFor(min(half*ackBytes, maxAnswerBytes/2))
 		select {
 		case <-c.room:
 		case <-c.gone:
@@ -232,6 +242,7 @@ func (c *session) settle(r reason) *ended {
 		if empty {
 			return &ended{reason: r}
 		}
+		c.wakeFor(1)
 		select {
 		case <-c.room:
 		case <-c.gone:
@@ -258,7 +269,26 @@ func (c *session) afterOne() *ended {
 
 // waitData waits until the queue may have something, or the ack reader rings.
 func (c *session) waitData(ctx context.Context) *ended {
+	c.wakeFor(maxAnswerBytes / 2)
+	c.mu.Lock()
+	flying := c.fl.len() > 0
+	if flying { // when no data comes for so long, the ack reader looks
+		now, lazy := mono(), int64(c.s.tune.lazyAck)
+		if at := c.fl.oldest().sent + lazy; at > now {
+			c.wakeAt(at, now)
+		} else if c.alarm > now+lazy {
+			c.wakeAt(now+lazy, now)
+		}
+	}
+	c.mu.Unlock()
 	err := c.s.q.Wait(c.waiting)
+	if flying {
+		_ = c.w.raw.Control(func(fd uintptr) { c.receive(fd) })
+		if c.received() != nil {
+			_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
+			<-c.gone
+		}
+	}
 	select {
 	case <-c.gone:
 		return c.end

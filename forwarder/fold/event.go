@@ -24,7 +24,7 @@ const (
 type event struct {
 	lines [][]byte
 	pos   []Pos
-	own   []byte // the texts of lines[:owned]; the others are the caller's until Retain
+	own   []byte // where Retain copies the texts to; those of lines[owned:] are still the caller's
 	owned int
 
 	lastRead int64
@@ -34,6 +34,7 @@ type event struct {
 	ended    bool // complete, and only waits for its turn
 
 	lastRecords int // records of the last line
+	gone        int // bytes of size that are not here: a life before had them
 
 	judgement
 
@@ -76,6 +77,9 @@ func (e *event) add(l *line) {
 	if len(e.lines) == 0 {
 		e.firstSeq = l.seq
 	}
+	if l.ours && e.owned == len(e.lines) {
+		e.owned++
+	}
 	e.lines = append(e.lines, l.text)
 	e.pos = append(e.pos, l.pos...)
 	e.lastRecords = len(l.pos)
@@ -85,20 +89,18 @@ func (e *event) add(l *line) {
 	e.taken, e.cut = true, l.goesOn
 }
 
-// drop forgets the first n lines with their records, after they were given out.
+// drop forgets the first n lines with their records, after they were given out: all of them, or all but the last.
 func (e *event) drop(n, records int) {
-	keep, pos := e.lines[n:], e.pos[records:]
-	text := make([][]byte, len(keep))
-	e.size = 0
-	for i, t := range keep { // their bytes lie where the next retain would overwrite them
-		text[i] = append([]byte(nil), t...)
-		e.size += len(t) + 1
+	if n == len(e.lines) {
+		e.clear()
+		return
 	}
-	pos = append([]Pos(nil), pos...)
-	size := e.size
+	// Its bytes lie where the next retain would write.
+	text := append([]byte(nil), e.lines[n]...)
+	pos := append([]Pos(nil), e.pos[records:]...)
 	e.clear()
-	e.size = size
-	e.lines, e.pos = append(e.lines, text...), append(e.pos, pos...)
+	e.lines, e.pos = append(e.lines, text), append(e.pos, pos...)
+	e.owned, e.size = 1, len(text)+1
 	e.firstSeq = e.lastSeq
 }
 
@@ -110,7 +112,8 @@ func (e *event) language() string {
 	return e.lang.name
 }
 
-// retain copies the lines that still lie in the caller's buffer into the event's own.
+// retain copies the lines that still lie in the caller's buffer into the event's own. Where that has no room left, a larger one
+// takes its place; the lines before stay in the old one.
 func (e *event) retain() {
 	if e.owned == len(e.lines) {
 		return
@@ -120,14 +123,7 @@ func (e *event) retain() {
 		need += len(t)
 	}
 	if cap(e.own)-len(e.own) < need {
-		grown := make([]byte, 0, max(2*cap(e.own), len(e.own)+need, 512))
-		off := 0
-		for i, t := range e.lines[:e.owned] {
-			grown = append(grown, t...)
-			e.lines[i] = grown[off:len(grown):len(grown)]
-			off = len(grown)
-		}
-		e.own = grown
+		e.own = make([]byte, 0, max(2*cap(e.own), need, 512))
 	}
 	for i := e.owned; i < len(e.lines); i++ {
 		off := len(e.own)
@@ -141,7 +137,7 @@ func (e *event) retain() {
 func (e *event) clear() {
 	clear(e.lines) // no pointer into the caller's buffer stays behind
 	e.lines, e.pos, e.own = e.lines[:0], e.pos[:0], e.own[:0]
-	e.owned, e.size = 0, 0
+	e.owned, e.size, e.gone = 0, 0, 0
 }
 
 // reset makes the event fit for reuse and lets go of large buffers.

@@ -3,14 +3,14 @@ package fold
 import "bytes"
 
 // golang knows that a dying Go program writes its panic below whatever it logged last.
-var golang = &language{name: "go", opens: goOpens, takes: goTakes, traits: func(s uint8) traits { return goTraits[s] }, states: len(goTraits)}
+var golang = &language{name: "go", opens: goOpens, takes: goTakes, traits: goTraits}
 
 const (
 	_ uint8 = iota
 	goCrash
 )
 
-var goTraits = [...]traits{
+var goTraits = []traits{
 	goCrash: {rule: "go-crash", wait: waits, own: true},
 }
 

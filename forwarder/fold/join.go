@@ -1,6 +1,9 @@
 package fold
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// dockerPiece is where Docker cuts a line. A record without newline that is shorter was the last of a closed stream.
@@ -42,6 +45,9 @@ func (s *Stream) join(l *Line, emit func(*Event)) {
 		}
 	}
 	p.last = len(p.text)
+	if free := cap(p.text) - len(p.text); free < len(l.Text) {
+		p.text = slices.Grow(p.text, max(len(p.text), len(l.Text))) // doubling: a line may have a hundred pieces
+	}
 	p.text = append(p.text, l.Text...)
 	p.pos = append(p.pos, l.Pos)
 	p.read = l.Read
@@ -62,7 +68,7 @@ func (s *Stream) complete(emit func(*Event)) {
 		}
 		return
 	}
-	s.line = line{text: p.text, time: p.time, read: p.read, pos: p.pos}
+	s.line = line{text: p.text, time: p.time, read: p.read, pos: p.pos, ours: true}
 	e := p.of
 	p.text = nil // the event's from now on
 	if e == nil {
@@ -79,7 +85,7 @@ func (s *Stream) spill(emit func(*Event)) {
 	p := &s.piece
 	n := len(p.pos) - 1
 	rest := append([]byte(nil), p.text[p.last:]...)
-	s.line = line{text: p.text[:p.last], time: p.time, read: p.read, pos: p.pos[:n], goesOn: true}
+	s.line = line{text: p.text[:p.last], time: p.time, read: p.read, pos: p.pos[:n], goesOn: true, ours: true}
 	e := p.of
 	if e == nil {
 		e = s.place(emit)

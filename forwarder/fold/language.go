@@ -16,8 +16,8 @@ type language struct {
 	// necessarily directly after: the next call of a report that is written by several. nil: the language has none.
 	calls func(state uint8, l *line) (uint8, bool)
 	// traits of a state.
-	traits func(state uint8) traits
-	states int // how many
+	// traits of each state.
+	traits []traits
 }
 
 // traits of a state.

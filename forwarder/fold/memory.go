@@ -115,7 +115,7 @@ func (s *Stream) haunt(b []byte) {
 	j := judgement{state: b[1], mode: mode(b[2]), sev: b[3]}
 	flags := b[4]
 	j.lang = languageNumbered(b[0])
-	if j.lang == nil || int(j.state) >= j.lang.states {
+	if j.lang == nil || int(j.state) >= len(j.lang.traits) {
 		j.lang, j.state = nil, 0
 	}
 	j.calls = flags&flagCalls != 0 && j.lang != nil && j.lang.calls != nil
@@ -131,11 +131,11 @@ func (s *Stream) haunt(b []byte) {
 	e.judgement = j
 	e.rule = "prefix-continuation"
 	if j.state != 0 {
-		e.rule = j.lang.traits(j.state).rule
+		e.rule = j.lang.traits[j.state].rule
 	}
 	s.seq++
 	e.firstSeq, e.lastSeq, e.lastRead = s.seq, s.seq, j.lastTime
-	s.size += e.size
+	e.gone = e.size
 	s.open = append(s.open, e)
 	if flags&flagLast != 0 {
 		s.last = e

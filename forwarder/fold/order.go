@@ -35,7 +35,7 @@ func (s *Stream) append(e *event, emit func(*Event)) {
 		s.Trace(l.pos, e.rule)
 	}
 	s.last = e
-	if e.mode == byShape && e.state != 0 && !l.goesOn && e.lang.traits(e.state).done {
+	if e.mode == byShape && e.state != 0 && !l.goesOn && e.lang.traits[e.state].done {
 		s.end(e)
 		s.release(emit)
 	}
@@ -117,9 +117,9 @@ func (s *Stream) give(e *event, emit func(*Event)) {
 			s.out.Part, s.out.PartLast = int(e.part)+1, true
 		}
 		emit(&s.out)
-		s.out = Event{}
+		s.out.Lines, s.out.Pos = nil, nil
 	}
-	s.size -= e.size
+	s.size -= e.size - e.gone
 	e.reset()
 	if s.spare == nil {
 		s.spare = e
@@ -144,7 +144,7 @@ func (s *Stream) cut(e *event, n int, emit func(*Event)) {
 		emit(&s.out)
 		s.out = Event{}
 	}
-	s.size -= e.size
+	s.size -= e.size - e.gone
 	e.drop(n, records)
 	s.size += e.size
 }

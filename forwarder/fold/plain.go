@@ -1,7 +1,7 @@
 package fold
 
 // plain is what holds for any text without prefix: a line that announces something takes what is indented below it.
-var plain = &language{name: "", opens: plainOpens, takes: plainTakes, traits: func(s uint8) traits { return plainTraits[s] }, states: len(plainTraits)}
+var plain = &language{name: "", opens: plainOpens, takes: plainTakes, traits: plainTraits}
 
 const (
 	_          uint8 = iota
@@ -9,7 +9,7 @@ const (
 	plainTrace       // "slow trace" and indented lines, perhaps slowly
 )
 
-var plainTraits = [...]traits{
+var plainTraits = []traits{
 	plainBlock: {rule: "announced-block", wait: soon},
 	plainTrace: {rule: "announced-trace", wait: waits},
 }

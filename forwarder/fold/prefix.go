@@ -2,15 +2,23 @@ package fold
 
 import "bytes"
 
-// prefix is what a logger puts before the message of its first line.
+// prefix is what a logger puts before the message of its first line. Its places are within the first few hundred bytes.
 type prefix struct {
 	kind prefixKind
-	sig  uint8 // which layout, for the kinds that have several
-	sev  byte  // first letter of the severity, 0 if there is none
-	msg  int   // where the message begins
-	pid  [2]int
-	tid  [2]int
+	sig  uint8  // which layout, for the kinds that have several
+	sev  byte   // first letter of the severity, 0 if there is none
+	msg  uint16 // where the message begins, with its tags
+	tag  uint16 // where what is not yet known to be a tag begins
+	pid  span
+	tid  span
 }
+
+type span [2]uint16
+
+func (s span) of(b []byte) []byte { return b[s[0]:s[1]] }
+
+// maxPrefix is how far a prefix may reach: beyond, it is none.
+const maxPrefix = 4096
 
 type prefixKind uint8
 
@@ -30,38 +38,50 @@ const (
 	dated  uint8 = 0x80 // 2026-11-21 09:38:34 +0000 message
 )
 
-// parsePrefix looks at the first bytes of a line. It is called for every line and must reject by the first byte.
-func parsePrefix(b []byte) prefix {
+// parsePrefix looks at the first bytes of a line. It is called for every line and must reject by the first byte. In a stream with a
+// strong prefix it does not look for weak ones.
+func parsePrefix(b []byte, onlyStrong bool) prefix {
 	if len(b) < 8 {
 		return prefix{}
+	}
+	if len(b) > maxPrefix {
+		b = b[:maxPrefix]
 	}
 	switch c := b[0]; {
 	case c >= 'A' && c <= 'W':
 		if b[1] == ',' {
 			return rubyLogger(b)
 		}
-		return levelFirst(b)
+		return levelFirst(b, 0, onlyStrong)
+	case c == 0x1b:
+		return levelFirst(b, colour(b), onlyStrong)
 	case c == '[':
+		if onlyStrong {
+			return prefix{}
+		}
 		if isDigit(b[1]) {
 			if p := datedPrefix(b, 1); p.kind != bare {
 				return p
 			}
 		}
 		if n := requestTag(b); n > 0 {
-			return prefix{kind: weak, sig: tagged}
+			return prefix{kind: weak, sig: tagged, tag: uint16(n)}
 		}
-		if string(b[1:8]) == "ActiveJ" && bytes.HasPrefix(b, []byte("[ActiveJob] ")) {
+		if bytes.HasPrefix(b, []byte("[ActiveJob] ")) {
 			return prefix{kind: weak, sig: jobTag}
 		}
 	case isDigit(c):
 		p := datedPrefix(b, 0)
 		if p.kind != bare {
-			sidekiqPrefix(b, &p)
+			sidekiqPrefix(b, &p, false)
+		}
+		if onlyStrong && p.kind == weak {
+			return prefix{}
 		}
 		return p
 	case c == 'p':
 		var p prefix
-		sidekiqPrefix(b, &p) // its formatter without times
+		sidekiqPrefix(b, &p, false) // its formatter without times
 		return p
 	}
 	return prefix{}
@@ -76,19 +96,17 @@ func rubyLogger(b []byte) prefix {
 	if b[2] != ' ' || b[3] != '[' || !isDigit(b[4]) {
 		return prefix{}
 	}
-	i := 4
-	for ; i < len(b) && b[i] != '#'; i++ {
-		if b[i] == ']' || b[i] == '[' || i > 64 {
-			return prefix{}
-		}
+	n := bytes.IndexByte(b[4:min(len(b), 68)], '#')
+	if n < 0 || bytes.IndexByte(b[4:4+n], ']') >= 0 {
+		return prefix{}
 	}
-	i++
-	pid := [2]int{i, i}
+	i := 4 + n + 1
+	pid := i
 	for i < len(b) && isDigit(b[i]) {
 		i++
 	}
-	pid[1] = i
-	if pid[0] == i || i+2 > len(b) || b[i] != ']' || b[i+1] != ' ' {
+	end := i
+	if pid == end || i+2 > len(b) || b[i] != ']' || b[i+1] != ' ' {
 		return prefix{}
 	}
 	for i += 2; i < len(b) && b[i] == ' '; i++ {
@@ -101,77 +119,84 @@ func rubyLogger(b []byte) prefix {
 		return prefix{}
 	}
 	// The name of the program is nearly always empty; it ends at the first ": ".
-	for i += 4; ; i++ {
-		if i+1 >= len(b) {
-			return prefix{}
-		}
+	for i += 4; i+1 < len(b); i++ {
 		if b[i] == ':' && b[i+1] == ' ' {
-			return prefix{kind: strong, sev: b[0], msg: i + 2, pid: pid}
+			return prefix{kind: strong, sev: b[0], msg: uint16(i + 2), tag: uint16(i + 2), pid: span{uint16(pid), uint16(end)}}
 		}
 	}
+	return prefix{}
 }
 
 // sidekiqPrefix reads on after the time (or from the start) in the layouts of Sidekiq's formatters, and makes p strong:
 //
 //	2026-11-21T09:43:05.276Z pid=1 tid=1a5 class=Resize jid=cc9a1b0afbdcdb71e43c7388 INFO: message
 //	2017-11-21T09:43:05.276Z 1 TID-ovkzyz Resize JID-cc9a1b0afbdcdb71e43c7388 INFO: message
-func sidekiqPrefix(b []byte, p *prefix) {
-	i := p.msg
-	pid, ok := value(b, i, "pid=")
-	if !ok {
-		pid = [2]int{i, i}
-		for pid[1] < len(b) && isDigit(b[pid[1]]) {
-			pid[1]++
-		}
+//	INFO  2026-11-21T09:43:05.276Z pid=1 tid=1a5 class=Resize jid=cc9a1b0afbdcdb71e43c7388: message
+//
+// The last is that of Sidekiq 7, with or without colours; there the severity was read before.
+func sidekiqPrefix(b []byte, p *prefix, levelFirst bool) {
+	i := int(p.msg)
+	pid, tid := word(b, i, "pid="), span{}
+	if pid[1] > 0 {
+		tid = word(b, int(pid[1])+1, "tid=")
+	} else if i < len(b) && isDigit(b[i]) {
+		pid = word(b, i, "")
+		tid = word(b, int(pid[1])+1, "TID-")
 	}
-	if pid[0] == pid[1] || pid[1] >= len(b) || b[pid[1]] != ' ' {
+	if tid[1] == 0 {
 		return
 	}
-	tid, ok2 := value(b, pid[1]+1, "tid=")
-	if !ok2 || !ok {
-		if tid, ok2 = value(b, pid[1]+1, "TID-"); !ok2 {
-			return
-		}
+	// The context, word by word, up to the severity, or to the colon after the last word.
+	i = int(tid[1]) + 1
+	if levelFirst {
+		i = int(tid[0])
 	}
-	// The context, word by word, up to the severity.
-	for i = tid[1] + 1; i < len(b); {
+	for ; i < len(b); i++ {
 		w := i
 		for i < len(b) && b[i] != ' ' {
 			i++
 		}
-		if i-w >= 4 && b[i-1] == ':' && isUpper(b[w:i-1]) {
-			if i < len(b) {
-				i++
-			}
-			*p = prefix{kind: strong, sev: b[w], msg: i, pid: pid, tid: tid}
-			return
+		if i-w < 2 || b[i-1] != ':' || !levelFirst && (i-w < 4 || !isUpper(b[w:i-1])) {
+			continue
 		}
-		i++
+		sev := p.sev
+		if !levelFirst {
+			sev = b[w]
+		} else if w == int(tid[0]) {
+			tid[1]-- // the colon
+		}
+		msg := uint16(min(i+1, len(b)))
+		*p = prefix{kind: strong, sev: sev, msg: msg, tag: msg, pid: pid, tid: tid}
+		return
 	}
 }
 
-// value finds the word that begins with key at i; its bounds are those of what follows the key.
-func value(b []byte, i int, key string) ([2]int, bool) {
+// word finds the word at i that begins with key: its span without the key, or nothing.
+func word(b []byte, i int, key string) span {
 	if len(b)-i <= len(key) || string(b[i:i+len(key)]) != key {
-		return [2]int{}, false
+		return span{}
 	}
 	i += len(key)
-	v := [2]int{i, i}
-	for v[1] < len(b) && b[v[1]] != ' ' {
-		v[1]++
+	n := bytes.IndexByte(b[i:], ' ')
+	if n <= 0 {
+		return span{}
 	}
-	return v, v[1] > v[0] && v[1] < len(b)
+	return span{uint16(i), uint16(i + n)}
 }
 
-// levelFirst reads a severity followed by a time: "INFO  [2026-11-21 09:38:34] message".
-func levelFirst(b []byte) prefix {
-	i := 0
-	for i < len(b) && i < 9 && b[i] >= 'A' && b[i] <= 'Z' {
+// levelFirst reads a severity at i, followed by a time: "INFO  [2026-11-21 09:38:34] message".
+func levelFirst(b []byte, i int, onlyStrong bool) prefix {
+	level := i
+	for i < len(b) && i-level < 9 && b[i] >= 'A' && b[i] <= 'Z' {
 		i++
 	}
-	if i < 4 || i+20 > len(b) || b[i] != ' ' {
+	if i-level < 4 || i+20 > len(b) {
 		return prefix{}
 	}
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	i += colour(b[i:])
 	for i < len(b) && b[i] == ' ' {
 		i++
 	}
@@ -182,9 +207,29 @@ func levelFirst(b []byte) prefix {
 	if p.kind == bare {
 		return prefix{}
 	}
-	p.sev = b[0]
+	p.sev = b[level]
 	p.sig |= 0x40
+	sidekiqPrefix(b, &p, true)
+	if onlyStrong && p.kind == weak {
+		return prefix{}
+	}
 	return p
+}
+
+// colour returns the length of the terminal escape (ESC [ 1 ; 34 m) at the start of b.
+func colour(b []byte) int {
+	if len(b) < 3 || b[0] != 0x1b || b[1] != '[' {
+		return 0
+	}
+	for i := 2; i < len(b) && i < 12; i++ {
+		switch c := b[i]; {
+		case c == 'm':
+			return i + 1
+		case !isDigit(c) && c != ';':
+			return 0
+		}
+	}
+	return 0
 }
 
 // datedPrefix reads a time that begins at i: year, month and day, blank or T, hours, minutes and seconds, fraction, zone.
@@ -239,45 +284,45 @@ func datedPrefix(b []byte, i int) prefix {
 		}
 		i++
 	}
-	return prefix{kind: weak, sig: sig, msg: i}
+	return prefix{kind: weak, sig: sig, msg: uint16(i), tag: uint16(i)}
 }
 
 // requestTag reads "[request id] ", the only thing that Rails 8 puts before its lines, and returns its length: 16 to 255 letters,
 // digits, - and @, with a digit among them (a UUID, or what a load balancer made up).
 func requestTag(b []byte) int {
+	if len(b) > 38 && b[37] == ']' && b[38] == ' ' && b[9] == '-' && b[14] == '-' && b[19] == '-' && b[24] == '-' {
+		return 39
+	}
+	n := bytes.IndexByte(b[:min(len(b), 257)], ']')
+	if n <= 16 || n+1 >= len(b) || b[n+1] != ' ' {
+		return 0
+	}
 	digit := false
-	for i := 1; i < len(b) && i <= 256; i++ {
-		switch c := b[i]; {
+	for _, c := range b[1:n] {
+		switch {
 		case isDigit(c):
 			digit = true
-		case c|0x20 >= 'a' && c|0x20 <= 'z', c == '-', c == '_', c == '@':
-		case c == ']' && digit && i > 16 && i+1 < len(b) && b[i+1] == ' ':
-			return i + 2
+		case c == '-', c == '@', isWord(c):
 		default:
 			return 0
 		}
 	}
-	return 0
+	if !digit {
+		return 0
+	}
+	return n + 2
 }
 
 // tags returns how many bytes of "[tag] [tag] " a message begins with.
 func tags(b []byte) int {
 	n := 0
-next:
 	for n < len(b) && b[n] == '[' {
-		for i := n + 1; i < len(b) && i-n < 256; i++ {
-			switch b[i] {
-			case '[':
-				return n
-			case ']':
-				if i+1 >= len(b) || b[i+1] != ' ' || i == n+1 {
-					return n
-				}
-				n = i + 2
-				continue next
-			}
+		t := b[n+1 : min(len(b), n+257)]
+		i := bytes.IndexByte(t, ']')
+		if i < 1 || i+1 >= len(t) || t[i+1] != ' ' || bytes.IndexByte(t[:i], '[') >= 0 {
+			break
 		}
-		return n
+		n += i + 3
 	}
 	return n
 }
@@ -285,7 +330,7 @@ next:
 // origin is a hash (FNV-1a) of who wrote the line: process, thread, tags. It is saved, so it must stay as it is.
 func (p *prefix) origin(b []byte, tagEnd int) uint64 {
 	h := uint64(14695981039346656037)
-	for _, part := range [3][]byte{b[p.pid[0]:p.pid[1]], b[p.tid[0]:p.tid[1]], b[p.msg:tagEnd]} {
+	for _, part := range [3][]byte{p.pid.of(b), p.tid.of(b), b[p.msg:tagEnd]} {
 		for _, c := range part {
 			h = (h ^ uint64(c)) * 1099511628211
 		}

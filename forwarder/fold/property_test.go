@@ -13,22 +13,74 @@ import (
 )
 
 // vocabulary are lines of which the property tests make streams: each begins, continues or breaks something.
-var vocabulary = []string{
-	"", "  ", "plain", "payload was:", "slow trace", "  indented", "\ttabbed", "Note: this", "message (Shop::Refused)", "2026-01-02 03:04:05 dated",
-	"2026-01-02T03:04:05Z INFO other date", "[11111111-2222-4333-8444-555555555555] Started", "[11111111-2222-4333-8444-555555555555]   ",
-	"[11111111-2222-4333-8444-555555555555] RuntimeError (boom):", "[99999999-aaaa-4bbb-8ccc-dddddddddddd]   ",
-	"[99999999-aaaa-4bbb-8ccc-dddddddddddd] app/models/order.rb:11:in `take!'", "I, [2026-01-02T03:04:05.000002 #7]  INFO -- : info",
-	"I, [2026-01-02T03:04:05.000002 #7]  INFO -- : Completed 500 Internal Server Error in 3ms", "F, [2026-01-02T03:04:05.000002 #7] FATAL -- :   ",
-	"F, [2026-01-02T03:04:05.000002 #7] FATAL -- : RuntimeError (seven):", "F, [2026-01-02T03:04:05.000002 #7] FATAL -- : app/a.rb:6:in `pay'",
-	"F, [2026-01-02T03:04:05.000002 #8] FATAL -- :   ", "F, [2026-01-02T03:04:05.000002 #8] FATAL -- : RuntimeError (eight",
-	"F, [2026-01-02T03:04:05.000002 #8] FATAL -- :     12: source", "RuntimeError (boom):", "RuntimeError (open", "app/models/order.rb:15:in `take!'",
-	"app/views/orders/show.html.erb:5", "    12: <p>", "Caused by: KeyError (x)", "Information for: KeyError (x):", "Started GET \"/\" for ::1 at now",
-	"/app/plain.rb:8:in `value': meter not readable (Meter::ReadError)", "\tfrom /app/plain.rb:5:in `value'", "rake aborted!", "Tasks: TOP => x",
-	"(See full trace by running task with --trace)", "2026-11-21T09:43:05.312Z pid=1 tid=a WARN: {\"context\":\"x\"}",
-	"2026-11-21T09:43:05.312Z pid=1 tid=a WARN: RuntimeError: boom", "2026-11-21T09:43:05.312Z pid=1 tid=a WARN: /app/sk.rb:14:in `perform'",
-	"2026-11-21T09:43:05.312Z pid=1 tid=b WARN: {\"context\":\"x\"}", "2026-11-21T09:43:05.312Z pid=1 tid=b INFO: done",
-	"Traceback (most recent call last):", "ValueError: x", "panic: oops", "goroutine 1 [running]:",
-}
+var vocabulary = strings.Split(`plain
+
+  
+RuntimeError (open
+message):
+    12: <p>
+  
+app/models/order.rb:15:in 'Order#take!'
+app/views/orders/show.html.erb:5
+
+Information for cause: KeyError (x):
+  
+app/models/order.rb:15:in 'Order#take!'
+Started GET "/" for ::1 at now
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- :   
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- : RuntimeError (seven
+second):
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- :     12: source
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- :   
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- : app/a.rb:6:in 'A#pay'
+app/a.rb:6:in 'A#pay'
+F, [2026-01-02T03:04:05.000002 #7] FATAL -- : app/b.rb:6:in 'A#pay'
+I, [2026-01-02T03:04:05.000002 #7]  INFO -- : Completed 500 Internal Server Error in 3ms
+F, [2026-01-02T03:04:05.000002 #8] FATAL -- :   
+RuntimeError (eight):
+F, [2026-01-02T03:04:05.000002 #8] FATAL -- : RuntimeError (eight
+I, [2026-01-02T03:04:05.000002 #7]  INFO -- : info
+two
+  three
+[11111111-2222-4333-8444-555555555555]   
+[11111111-2222-4333-8444-555555555555] RuntimeError (boom):
+[11111111-2222-4333-8444-555555555555]   
+[11111111-2222-4333-8444-555555555555] app/models/order.rb:11:in 'Order#take!'
+[99999999-aaaa-4bbb-8ccc-dddddddddddd]   
+[99999999-aaaa-4bbb-8ccc-dddddddddddd] Started
+2026-11-21T09:43:05.312Z pid=1 tid=a WARN: {"context":"x"}
+2026-11-21T09:43:05.312Z pid=1 tid=b INFO: done
+2026-11-21T09:43:05.312Z pid=1 tid=a WARN: RuntimeError: boom
+2026-11-21T09:43:05.312Z pid=1 tid=b WARN: {"context":"x"}
+2026-11-21T09:43:05.312Z pid=1 tid=a WARN: /app/sk.rb:14:in 'A#perform'
+/app/sk.rb:14:in 'A#perform'
+Note: this
+app/models/order.rb:15:in 'Order#take!'
+message (Shop::Refused)
+payload was:
+  indented
+slow trace
+	tabbed
+2026-01-02 03:04:05 dated
+more
+2026-01-02T03:04:05Z INFO other date
+/app/plain.rb:8:in 'value': meter not readable (Meter::ReadError)
+message
+	from /app/plain.rb:5:in 'value'
+rake aborted!
+KeyError: x
+/app/plain.rb:5:in 'value'
+
+Caused by:
+KeyError: x
+Tasks: TOP => x
+(See full trace by running task with --trace)
+Traceback (most recent call last):
+  File "x"
+ValueError: x
+panic: oops
+
+goroutine 1 [running]:`, "\n")
 
 // gaps between lines: within each of the waits, and over it.
 var gaps = []time.Duration{0, 10 * time.Microsecond, time.Millisecond, 9 * time.Millisecond, 10 * time.Millisecond, 40 * time.Millisecond, 150 * time.Millisecond, 999 * time.Millisecond, time.Second, 3 * time.Second}
@@ -37,8 +89,14 @@ var gaps = []time.Duration{0, 10 * time.Microsecond, time.Millisecond, 9 * time.
 func streamOf(data []byte) []Line {
 	var lines []Line
 	now := int64(time.Hour)
+	word := 0
 	for i := 0; i+1 < len(data) && len(lines) < 300; i += 2 {
-		text := vocabulary[int(data[i])%len(vocabulary)]
+		if data[i]%2 == 0 {
+			word++ // what naturally follows
+		} else {
+			word = int(data[i]) / 2
+		}
+		text := vocabulary[word%len(vocabulary)]
 		g, pieces := int(data[i+1])%64, int(data[i+1])/64
 		if g >= len(gaps) {
 			g = 1 // mostly close together
@@ -139,7 +197,7 @@ func split(folder *Folder, lines []Line, seed uint64) []folded {
 	s := folder.Stream("a")
 	var got []folded
 	emit := func(e *Event) { got = append(got, copyOf("", e)) }
-	buf := make([]byte, 1<<10)
+	buf := make([]byte, 32<<10)
 	for i := 0; i < len(lines); {
 		used, first := 0, i
 		for ; i < len(lines) && (i == first || r.IntN(4) > 0) && used+len(lines[i].Text) <= len(buf); i++ {
@@ -161,6 +219,10 @@ func split(folder *Folder, lines []Line, seed uint64) []folded {
 				continue
 			}
 		}
+		if next-lines[i-1].Read > int64(10*time.Second) {
+			s.Tick(next, emit)
+			continue
+		}
 		for now := lines[i-1].Read; now <= next; now += int64(r.IntN(int(400 * time.Millisecond))) {
 			if r.IntN(3) == 0 {
 				d := s.Deadline()
@@ -169,9 +231,6 @@ func split(folder *Folder, lines []Line, seed uint64) []folded {
 				if d > now && len(got) > n {
 					panic("ended before its deadline")
 				}
-			}
-			if next-now > int64(10*time.Second) {
-				break
 			}
 		}
 	}
@@ -202,74 +261,95 @@ func FuzzRestart(f *testing.F) {
 		for _, folder := range []*Folder{folder, small} {
 			want := fold(folder.Stream("a"), lines)
 			stop := int(at) % len(lines)
-			var got []folded
-			emit := func(e *Event) { got = append(got, copyOf("", e)) }
-			s := folder.Stream("a")
-			for _, l := range lines[:stop] {
-				s.Add(l, emit)
-			}
-			memory, open := s.Memory(), s.Open(nil)
-			from, done := stop, -1
-			if len(open) > 0 {
-				from = int(open[0].Start)
-			}
-			pends := map[int]bool{}
-			for _, p := range open {
-				pends[int(p.Start)] = true
-			}
-			for _, e := range got {
-				done = max(done, slices.Max(e.Records))
-			}
-			s = folder.Stream("a")
-			s.SetMemory(memory)
-			for _, e := range fold(s, lines[from:]) {
-				// As the reader of the marks does: an event is old if none of its records is open and all are before the mark.
-				if slices.Max(e.Records) > done || slices.ContainsFunc(e.Records, func(r int) bool { return pends[r] }) {
-					got = append(got, e)
-				}
-			}
-			if !same(got, want) {
-				t.Fatalf("restart before record %d, read again from %d, got\n%swant\n%s", stop, from, describe(got), describe(want))
+			if got := restart(folder, lines, stop); !same(got, want) {
+				t.Fatalf("restart before record %d, got\n%swant\n%s", stop, describe(got), describe(want))
 			}
 		}
 	})
 }
 
-// TestRestartCorpora restarts at every 7th record of the interleaved corpora.
-func TestRestartCorpora(t *testing.T) {
-	for _, name := range []string{"rails51-calls-tags", "rails51-calls-no-tags", "sidekiq"} {
-		records := readJSONLines[record](t, filepath.Join("testdata/corpora", name, "json.log"))
-		var lines []Line
-		for i := range records {
-			if records[i].Stream == "stdout" {
-				lines = append(lines, records[i].lineOf(i+1))
-			}
+// restart folds up to a record, and then as a new process does: what pended is read again by a stream that remembers, and events are
+// old if none of their records pended and all are before the mark.
+func restart(folder *Folder, lines []Line, stop int) []folded {
+	var got []folded
+	emit := func(e *Event) { got = append(got, copyOf("", e)) }
+	s := folder.Stream("a")
+	for _, l := range lines[:stop] {
+		s.Add(l, emit)
+	}
+	memory, from, done := s.Memory(), stop, -1
+	pended := map[int]bool{}
+	for _, p := range s.Open(nil) {
+		from = min(from, int(p.Start))
+		pended[int(p.Start)] = true
+	}
+	for _, e := range got {
+		done = max(done, slices.Max(e.Records))
+	}
+	s = folder.Stream("a")
+	s.SetMemory(memory)
+	for _, e := range fold(s, lines[from:]) {
+		if slices.Max(e.Records) > done || slices.ContainsFunc(e.Records, func(r int) bool { return pended[r] }) {
+			got = append(got, e)
 		}
-		folder := newFolder(t, nil)
-		want := fold(folder.Stream("a"), lines)
-		for stop := 0; stop < len(lines); stop += 7 {
-			s := folder.Stream("a")
-			seen := map[string]bool{}
-			emit := func(e *Event) { seen[copyOf("", e).Text] = true }
-			for _, l := range lines[:stop] {
-				s.Add(l, emit)
-			}
-			memory, from := s.Memory(), stop
-			if open := s.Open(nil); len(open) > 0 {
-				from = slices.IndexFunc(lines, func(l Line) bool { return l.Pos == open[0] })
-			}
-			s = folder.Stream("a")
-			s.SetMemory(memory)
-			for _, e := range fold(s, lines[from:]) {
-				seen[e.Text] = true
-			}
-			for _, e := range want {
-				if !seen[e.Text] {
-					t.Fatalf("%s: restart before record %d loses the event of records %v", name, stop, e.Records)
+	}
+	return got
+}
+
+// TestSplitCorpora does the same with real logs.
+func TestSplitCorpora(t *testing.T) {
+	folder := newFolder(t, nil)
+	for _, dir := range corpusCases(t) {
+		for stream, lines := range corpusStreams(t, dir) {
+			want := fold(folder.Stream("a"), lines)
+			for seed := range uint64(2) {
+				if got := split(folder, lines, seed); !same(got, want) {
+					t.Errorf("%s of %s comes out otherwise when it is read in pieces, seed %d", stream, dir, seed)
 				}
 			}
 		}
 	}
+}
+
+// corpusStreams are the lines of stdout and stderr; positions are counted in each.
+func corpusStreams(t testing.TB, dir string) map[string][]Line {
+	t.Helper()
+	streams := map[string][]Line{}
+	for i, r := range readJSONLines[record](t, filepath.Join(dir, "json.log")) {
+		l := r.lineOf(i)
+		l.Pos.Start = int64(len(streams[r.Stream]))
+		l.Pos.End = l.Pos.Start + 1
+		streams[r.Stream] = append(streams[r.Stream], l)
+	}
+	return streams
+}
+
+// TestRestartCorpora ends the process within real logs, in the middle of their interleaved reports.
+func TestRestartCorpora(t *testing.T) {
+	folder := newFolder(t, nil)
+	for _, dir := range corpusCases(t) {
+		for stream, lines := range corpusStreams(t, dir) {
+			want := fold(folder.Stream("a"), lines)
+			for stop := 0; stop < len(lines); stop += 1 + len(lines)/25 {
+				if got := restart(folder, lines, stop); !same(got, want) {
+					t.Fatalf("%s of %s: restart before record %d, got\n%.3000swant\n%.3000s", stream, dir, stop, describe(got), describe(want))
+				}
+			}
+		}
+	}
+}
+
+// FuzzMemory restores from damaged bytes.
+func FuzzMemory(f *testing.F) {
+	folder := newFolder(f, nil)
+	f.Add([]byte{memoryVersion, 4, 1, 0, 0, 0, 7}, []byte("abcd"))
+	f.Add(append([]byte{memoryVersion, 4, 1, 0, 0, 0, 7}, make([]byte, 2*ghostBytes)...), []byte("abcdefghijkl"))
+	f.Fuzz(func(t *testing.T, memory, data []byte) {
+		lines := streamOf(data)
+		s := folder.Stream("a")
+		s.SetMemory(memory)
+		checkWhole(t, fold(s, lines), len(lines), false)
+	})
 }
 
 func TestManyOpen(t *testing.T) {

@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // python knows a single traceback. Chains of causes and exception groups begin an event each.
-var python = &language{name: "python", opens: pythonOpens, takes: pythonTakes, traits: func(s uint8) traits { return pythonTraits[s] }, states: len(pythonTraits)}
+var python = &language{name: "python", opens: pythonOpens, takes: pythonTakes, traits: pythonTraits}
 
 const (
 	_ uint8 = iota
@@ -11,7 +11,7 @@ const (
 	pythonDone
 )
 
-var pythonTraits = [...]traits{
+var pythonTraits = []traits{
 	pythonFrames: {rule: "python-traceback", wait: waits},
 	pythonDone:   {rule: "python-traceback", wait: soon, done: true},
 }

@@ -28,82 +28,87 @@ func railsTakes(state uint8, l *line) (uint8, limit) {
 			return railsClosed, soon
 		}
 		if l.shape == shapeClass && bytes.Count(l.msg, []byte("(")) > bytes.Count(l.msg, []byte(")")) {
-			return railsMessage, soon
+			return railsOldMessage, soon
 		}
-	case railsClosed, railsSource:
+	case railsClosed, railsSource, railsInfoSource, railsMessage, railsOldMessage, railsCauses, railsInfo:
+		info := state == railsInfo || state == railsInfoSource
 		switch l.shape {
 		case shapeSource:
-			return railsSource, waits
+			return either(info, railsInfoSource, railsSource), waits
 		case shapeBlank:
-			return railsBeforeFrames, waits
+			return either(info, railsInfoBefore, railsBeforeFrames), waits
 		case shapeFrame:
-			return railsFrames, waits
-		}
-	case railsMessage, railsCauses:
-		switch l.shape {
-		case shapeSource:
-			return railsSource, waits
-		case shapeBlank:
-			return railsBeforeFrames, waits
-		case shapeFrame:
-			return railsFrames, waits
+			if state != railsMessage && state != railsCauses && state != railsInfo { // there, two spaces come first
+				return railsOldFrames, waits
+			}
 		case shapeCausedBy:
 			return railsCauses, later
 		case shapeInfo:
-			return railsMessage, later
+			return railsInfo, later
 		}
-		// The report is not whole yet: what comes now is still the message, whatever it looks like.
-		return state, later
-	case railsBeforeFrames:
-		if l.shape == shapeFrame {
-			return railsFrames, waits
+		if state != railsClosed && state != railsSource && state != railsInfoSource {
+			// The report is not whole yet: what comes now is still the message, whatever it looks like.
+			return state, later
 		}
-	case railsFrames:
+	case railsBeforeFrames, railsInfoBefore, railsFrames, railsInfoFrames:
+		info := state == railsInfoBefore || state == railsInfoFrames
+		switch {
+		case l.shape == shapeFrame:
+			return either(info, railsInfoFrames, railsFrames), waits
+		case l.shape == shapeEmpty && info:
+			return railsInfoGap, later
+		}
+	case railsInfoGap:
+		if l.shape == shapeInfo {
+			return railsInfo, later
+		}
+	case railsOldFrames:
 		switch l.shape {
 		case shapeFrame:
-			return railsFrames, waits
+			return railsOldFrames, waits
 		case shapeEmpty:
-			return railsGap, soon
+			return railsOldGap, soon
 		}
-	case railsGap:
-		switch l.shape {
-		case shapeInfo:
-			return railsMessage, later
-		case shapeEmpty:
-			return railsTail, soon
+	case railsOldGap:
+		if l.shape == shapeEmpty {
+			return railsOldEnd, soon
 		}
 	}
 	return 0, never
 }
 
+func either(a bool, yes, no uint8) uint8 {
+	if a {
+		return yes
+	}
+	return no
+}
+
 // railsCalls judges a line with a prefix (or only a tag) of its own: the next call of the same report.
 func railsCalls(state uint8, l *line) (uint8, bool) {
-	switch state {
-	case railsBlank, railsBeforeFrames, railsFrames, railsGap:
-		next, lim := railsTakes(state, l)
-		return next, lim != never
-	case railsMessage, railsCauses, railsSource:
-		switch l.shape {
-		case shapeBlank:
-			if l.fresh { // another thread's report begins
-				return 0, false
-			}
-		case shapeSource:
-		case shapeEmpty, shapeCausedBy, shapeInfo:
-			if state == railsSource {
-				return 0, false
-			}
-		case shapeClass:
-			if state != railsCauses {
-				return 0, false
-			}
-		default:
+	switch l.shape {
+	case shapeSource, shapeCausedBy, shapeInfo:
+	case shapeFrame:
+		if state <= railsSource || state == railsInfo || state == railsInfoSource {
+			return 0, false // two spaces come first in every layout of several calls
+		}
+	case shapeBlank:
+		if l.fresh { // another thread's report begins
 			return 0, false
 		}
-		next, lim := railsTakes(state, l)
-		return next, lim != never
+	case shapeClass:
+		if state != railsBlank && state != railsCauses {
+			return 0, false
+		}
+	case shapeEmpty:
+		if state != railsMessage && state != railsCauses && state != railsInfoFrames {
+			return 0, false
+		}
+	default:
+		return 0, false
 	}
-	return 0, false
+	next, lim := railsTakes(state, l)
+	return next, lim != never
 }
 
 // failed knows "Completed 500 Internal Server Error in 24ms", which comes directly before the report of an exception.

@@ -1,7 +1,7 @@
 package fold
 
 // ruby knows what Ruby, Rails, ActiveJob, rake and Sidekiq write about an exception.
-var ruby = &language{name: "ruby", opens: rubyOpens, takes: rubyTakes, calls: rubyCalls, traits: func(s uint8) traits { return rubyTraits[s] }, states: len(rubyTraits)}
+var ruby = &language{name: "ruby", opens: rubyOpens, takes: rubyTakes, calls: rubyCalls, traits: rubyTraits}
 
 // The states of a Ruby report. They are saved with a source's position: add new ones at the end.
 const (
@@ -11,13 +11,22 @@ const (
 	railsBlank        // two spaces came: the first line of a report
 	railsEmpty        // an empty line came: so a report began before Rails 5
 	railsClosed       // "Class (message):" came on its own
-	railsMessage      // "Class (message" came, further lines of it may follow
+	railsMessage      // "Class (message" came after two spaces, further lines of it may follow
+	railsOldMessage   // the same after an empty line
 	railsCauses       // "Causes:" came
 	railsSource       // annotated source came
 	railsBeforeFrames // the second two spaces came
 	railsFrames
-	railsGap  // an empty line after frames
-	railsTail // a second one
+	// The same from "Information for:" on: these frames may be followed by those of a cause.
+	railsInfo
+	railsInfoSource
+	railsInfoBefore
+	railsInfoFrames
+	railsInfoGap
+	// Frames without two spaces before them: before Rails 5, when two empty lines ended a report.
+	railsOldFrames
+	railsOldGap
+	railsOldEnd
 
 	// An error of ActiveJob.
 	jobMessage // the message goes on
@@ -48,21 +57,28 @@ const (
 	sidekiqFrames
 )
 
-var rubyTraits = [...]traits{
+var rubyTraits = []traits{
 	railsBlank:        {rule: "rails-report", wait: waits, awaits: true, series: true},
 	railsEmpty:        {rule: "rails-report", wait: soon},
 	railsClosed:       {rule: "rails-report", wait: waits},
 	railsMessage:      {rule: "rails-report", wait: waits, awaits: true},
+	railsOldMessage:   {rule: "rails-report", wait: waits},
 	railsCauses:       {rule: "rails-report", wait: waits, awaits: true},
 	railsSource:       {rule: "rails-report", wait: waits, awaits: true},
 	railsBeforeFrames: {rule: "rails-report", wait: waits, awaits: true},
 	railsFrames:       {rule: "rails-report", wait: waits},
-	railsGap:          {rule: "rails-report", wait: waits},
-	railsTail:         {rule: "rails-report", wait: soon},
+	railsInfo:         {rule: "rails-report", wait: waits, awaits: true},
+	railsInfoSource:   {rule: "rails-report", wait: waits, awaits: true},
+	railsInfoBefore:   {rule: "rails-report", wait: waits, awaits: true},
+	railsInfoFrames:   {rule: "rails-report", wait: waits},
+	railsInfoGap:      {rule: "rails-report", wait: waits},
+	railsOldFrames:    {rule: "rails-report", wait: waits},
+	railsOldGap:       {rule: "rails-report", wait: soon},
+	railsOldEnd:       {rule: "rails-report", wait: soon, done: true},
 	jobMessage:        {rule: "activejob-error", wait: waits},
 	jobClosed:         {rule: "activejob-error", wait: waits},
 	jobFrames:         {rule: "activejob-error", wait: waits},
-	traceHead:         {rule: "ruby-backtrace", wait: soon},
+	traceHead:         {rule: "ruby-backtrace", wait: soon, series: true},
 	traceFrames:       {rule: "ruby-backtrace", wait: waits},
 	crashThread:       {rule: "ruby-crash", wait: waits},
 	crashMessage:      {rule: "ruby-crash", wait: waits},
@@ -124,7 +140,7 @@ func rubyTakes(state uint8, l *line) (uint8, limit) {
 		return 0, never
 	}
 	switch {
-	case state <= railsTail:
+	case state <= railsOldEnd:
 		return railsTakes(state, l)
 	case state <= jobFrames:
 		return jobTakes(state, l)
@@ -139,8 +155,11 @@ func rubyTakes(state uint8, l *line) (uint8, limit) {
 }
 
 func rubyCalls(state uint8, l *line) (uint8, bool) {
-	if state <= railsTail {
+	switch {
+	case state <= railsOldEnd:
 		return railsCalls(state, l)
+	case state == traceHead || state == traceFrames: // Unicorn, and whoever logs a backtrace line by line
+		return traceFrames, l.shape == shapeFrame
 	}
 	return sidekiqCalls(state, l)
 }

@@ -182,10 +182,18 @@ func isSource(b []byte) bool {
 	return d >= 4 && i > d && i < len(b) && b[i] == ':' && (i+1 == len(b) || b[i+1] == ' ')
 }
 
-var (
-	inOld = []byte(":in `")
-	inNew = []byte(":in '") // from Ruby 3.4 on
-)
+// inMethod finds ":in `m'" or, from Ruby 3.4 on, ":in 'C#m'" at the end of b, and returns where it begins.
+func inMethod(b []byte) int {
+	for i := len(b) - 2; i > 4; i-- {
+		if c := b[i]; c == '`' || c == '\'' {
+			if string(b[i-4:i]) != ":in " {
+				return -1
+			}
+			return i - 4
+		}
+	}
+	return -1
+}
 
 // isFrame knows a line of a backtrace by its end: ":15:in `settle!'", ":15:in 'Order#settle!'", or ":5" of a path.
 func isFrame(b []byte) bool {
@@ -197,10 +205,7 @@ func isFrame(b []byte) bool {
 	}
 	last := b[len(b)-1]
 	if last == '\'' {
-		i := bytes.Index(b, inOld)
-		if i < 0 {
-			i = bytes.Index(b, inNew)
-		}
+		i := inMethod(b)
 		return i > 1 && numbered(b[:i]) > 0
 	}
 	if !isDigit(last) {
@@ -231,11 +236,8 @@ func numbered(b []byte) int {
 // isCrash knows the first line of a crash, "file:8:in `m': message (Class)". A frame at its start is what counts: the class
 // must be at the end of the first line, however many lines the message has.
 func isCrash(b []byte) bool {
-	i := bytes.Index(b, inOld)
-	if i < 0 {
-		i = bytes.Index(b, inNew)
-	}
-	if i < 2 || numbered(b[:i]) == 0 || !bytes.Contains(b[i+5:], []byte("': ")) {
+	i := bytes.Index(b, []byte("': "))
+	if i < 0 || !isFrame(b[:i+1]) {
 		return false
 	}
 	return endsInClass(b) || bytes.HasSuffix(b, []byte("': unhandled exception"))

@@ -38,6 +38,7 @@ type line struct {
 	pre        prefix
 	shape      shape
 	goesOn     bool // only the first pieces of a very long line
+	ours       bool // text is not in the caller's buffer
 	fresh      bool // directly after a failed request, and no tag says whose line it is
 }
 
@@ -49,7 +50,9 @@ func (s *Stream) Add(l Line, emit func(*Event)) {
 	}
 	s.complete(emit)
 	s.one[0] = l.Pos
-	s.line = line{text: l.Text, time: l.Time, read: l.Read, pos: s.one[:]}
+	s.line.text, s.line.pos = l.Text, s.one[:]
+	s.line.time, s.line.read = l.Time, l.Read
+	s.line.goesOn, s.line.ours = false, false
 	s.place(emit)
 }
 
@@ -129,11 +132,11 @@ func (s *Stream) Retain() {
 }
 
 // Force makes room: the largest open event goes out. If it has several lines, all but the last one go out as a part, and it goes
-// on; a single line is ended.
+// on; a single line is ended. Where nothing but one large piece of a line pends, that goes out as a line; a small one stays.
 func (s *Stream) Force(emit func(*Event)) {
 	var largest *event
 	for _, e := range s.open {
-		if e != s.piece.of && (largest == nil || e.size > largest.size) {
+		if len(e.lines) > 0 && e != s.piece.of && (largest == nil || e.size > largest.size) {
 			largest = e
 		}
 	}
@@ -141,6 +144,9 @@ func (s *Stream) Force(emit func(*Event)) {
 	case len(s.piece.pos) > 1 && (largest == nil || len(s.piece.text) > largest.size):
 		s.spill(emit)
 	case largest == nil:
+		if len(s.piece.text) > maxIdleBytes {
+			s.Flush(emit)
+		}
 	case largest.ended || len(largest.lines) == 1:
 		s.end(largest)
 		s.give(largest, emit)
@@ -160,13 +166,14 @@ func (s *Stream) place(emit func(*Event)) *event {
 		s.expire(l.time, emit)
 	}
 	s.before = s.learned
+	l.fresh = false
 	switch {
 	case !s.f.enabled:
 		return s.single("line", emit)
 	case s.rule != nil:
 		return s.placeByRule(emit)
 	}
-	l.pre = parsePrefix(l.text)
+	l.pre = parsePrefix(l.text, s.learned.strong)
 	if l.pre.kind == strong || l.pre.kind == weak && s.learned.knows(l.pre.sig) {
 		return s.head(emit)
 	}
@@ -240,7 +247,7 @@ func (s *Stream) takes(e *event) bool {
 	if gap >= shortWait || !s.learned.prefixes() {
 		return false
 	}
-	if lang, state := s.opens(); lang != nil && lang.traits(state).own {
+	if lang, state := s.opens(); lang != nil && lang.traits[state].own {
 		return false
 	}
 	s.direct(e)
@@ -271,10 +278,11 @@ func (s *Stream) direct(e *event) {
 func (s *Stream) head(emit func(*Event)) *event {
 	l := &s.line
 	s.learned.see(&l.pre)
-	tagEnd := l.pre.msg + tags(l.text[l.pre.msg:])
+	tagEnd := int(l.pre.tag)
+	tagEnd += tags(l.text[tagEnd:])
 	l.msg = l.text[tagEnd:]
 	l.shape = shapeOf(l.msg)
-	named := tagEnd > l.pre.msg || l.pre.tid[1] > 0
+	named := tagEnd > int(l.pre.msg) || l.pre.tid[1] > 0
 	l.fresh = s.before.failed && !named
 	s.learned.failed = l.shape == shapeRequest && failed(l.msg)
 	var key uint64
@@ -305,7 +313,7 @@ func (s *Stream) head(emit func(*Event)) *event {
 	if lang, state := s.opens(); lang != nil {
 		e.lang = lang
 		s.enter(e, state)
-		if lang.traits(state).series {
+		if lang.traits[state].series {
 			if key == 0 {
 				key = l.pre.origin(l.text, tagEnd)
 			}
@@ -339,7 +347,7 @@ func (s *Stream) report(key uint64) *event {
 	if found == nil {
 		return nil
 	}
-	if found.state == state && l.shape == shapeFrame && l.pre.kind == strong {
+	if found.state == state && state == railsFrames && found.lang == ruby && l.pre.kind == strong {
 		s.learned.byLine = true // frame after frame, each with its prefix
 	}
 	s.enter(found, state)
@@ -348,8 +356,7 @@ func (s *Stream) report(key uint64) *event {
 
 // awaits says that e, a report of several calls, is not complete, so that lines of others may come between.
 func (s *Stream) awaits(e *event) bool {
-	t := e.lang.traits(e.state)
-	return t.awaits || s.learned.byLine && e.state == railsFrames && e.lang == ruby
+	return e.lang.traits[e.state].awaits || s.learned.byLine && e.state == railsFrames && e.lang == ruby
 }
 
 func (s *Stream) anyCalls() bool {
@@ -372,7 +379,7 @@ func (s *Stream) endOthers(but *event) {
 
 // enter brings e into a state of its language.
 func (s *Stream) enter(e *event, state uint8) {
-	t := e.lang.traits(state)
+	t := &e.lang.traits[state]
 	e.state = state
 	e.rule = t.rule
 	if w := s.f.ns(t.wait); e.mode == byShape || w > e.wait {

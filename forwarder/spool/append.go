@@ -193,11 +193,13 @@ func (g *segment) add(h header) {
 
 // roll begins a new segment with a snapshot of all marks. wr is held.
 func (s *Spool) roll(now time.Time) error {
-	h := header{seq: s.seq + 1, marks: uint32(s.marks.bytes), sealed: now.UnixMilli()}
+	h := header{seq: s.seq + 1, sealed: now.UnixMilli()}
+	head := s.marks.appendTo(make([]byte, HeaderBytes, HeaderBytes+s.marks.bytes))
 	if s.rebase {
 		h.flags = flagBase
+		head = s.appendClaims(head)
 	}
-	head := s.marks.appendTo(make([]byte, HeaderBytes, HeaderBytes+s.marks.bytes))
+	h.marks = uint32(len(head) - HeaderBytes)
 	sealHeader(head, h)
 	g := &segment{first: h.seq, last: h.seq, path: filepath.Join(s.cfg.Dir, segmentName(h.seq))}
 	w, err := s.createSegment(g.path)

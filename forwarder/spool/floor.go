@@ -1,7 +1,5 @@
 package spool
 
-import "math"
-
 // floor says which input records are still needed. The owner raises it when the frames that hold their events, with the
 // marks that say so, are appended; it takes effect when these frames are on disk or acked. Else a power cut could take
 // the frame after the input record it stands for was unlinked.
@@ -12,13 +10,14 @@ type floor struct {
 
 type raise struct{ floor, after uint64 }
 
-// SetInputFloor tells that input records from seq on are still needed, 0 that none is. Until the first call all are.
+// SetInputFloor tells that input records from seq on are still needed, 0 that none of those appended so far is. Until the first
+// call all are.
 func (s *Spool) SetInputFloor(seq uint64) {
-	if seq == 0 {
-		seq = math.MaxUint64
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if seq == 0 {
+		seq = s.last + 1
+	}
 	var after uint64
 	for i := len(s.segs) - 1; i >= 0 && after == 0; i-- {
 		after = s.segs[i].lastFrame

@@ -35,12 +35,15 @@ func (s *Spool) room(now time.Time, n int64, newSegment bool) (int64, error) {
 	if sp.err == nil && sp.left < n {
 		return 0, fmt.Errorf("%w: less than spool.min_free (%v) would be left on the disk", ErrFull, s.cfg.MinFree)
 	}
-	left := int64(s.cfg.MaxBytes) - s.total()
+	bytes, pending := s.total()
+	left := int64(s.cfg.MaxBytes) - bytes
 	if left < n {
-		if s.needed() > 0 {
+		if pending > 0 {
 			return 0, fmt.Errorf("%w: spool.max_bytes (%v) are in it", ErrFull, s.cfg.MaxBytes)
 		}
-		left = n // nothing is left to wait for, so a record that is larger than the whole spool may pass
+		// Nothing is left whose ack would make room: the record is larger than the whole spool, or it holds what input
+		// records wait for to go.
+		left = n
 	}
 	if sp.err == nil {
 		left = min(left, sp.left)
@@ -48,23 +51,11 @@ func (s *Spool) room(now time.Time, n int64, newSegment bool) (int64, error) {
 	return left, nil
 }
 
-func (s *Spool) total() int64 {
+// total returns the bytes of all segments and the frames that pend in them.
+func (s *Spool) total() (bytes, frames int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bytes
-}
-
-// needed is how many bytes lie in segments that still hold something.
-func (s *Spool) needed() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var n int64
-	for _, g := range s.segs {
-		if g.frames > 0 || s.floor.pins(g) {
-			n += g.disk
-		}
-	}
-	return n
+	return s.bytes, s.count.frames
 }
 
 // fullDisk makes a full spool of a full disk.
@@ -107,18 +98,15 @@ func (s *Spool) settleFull(now time.Time) {
 func (s *Spool) makeRoom() bool {
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
-	before := s.total()
+	before, _ := s.total()
 	s.reap()
-	if s.total() < before {
-		s.space.tried = false
-		return true
+	after, _ := s.total()
+	if after == before && s.dropOldest() {
+		s.reap()
+		after, _ = s.total()
 	}
-	if !s.dropOldest() {
-		return false
-	}
-	s.reap()
-	s.space.tried = false
-	return s.total() < before
+	s.space.tried = s.space.tried && after == before
+	return after < before
 }
 
 // dropOldest moves the cursor past the oldest segment that holds frames, unless its frames are on their way or it is the only one:

@@ -160,4 +160,3 @@ func copyDir(t testing.TB, from, to string) {
 		}
 	}
 }
-

@@ -13,7 +13,11 @@ type marks struct {
 
 func newMarks() *marks { return &marks{values: map[string]*[]byte{}} }
 
+// set takes one mark. The empty key is the spool's own (claims.go) and no position.
 func (m *marks) set(key, value []byte) {
+	if len(key) == 0 {
+		return
+	}
 	old, ok := m.values[string(key)]
 	switch {
 	case ok && len(value) == 0:

@@ -51,11 +51,15 @@ type Record struct {
 	Seq    uint64 // set by Append
 }
 
-// AppendMark appends one mark to dst. An empty value makes the spool forget the key.
+// AppendMark appends one mark to dst. The key is not empty. An empty value makes the spool forget the key.
 func AppendMark(dst []byte, key string, value []byte) []byte {
-	if len(key) > 1<<16-1 || int64(len(value)) > 1<<32-1 {
-		panic("spool: mark too large")
+	if key == "" || len(key) > 1<<16-1 || int64(len(value)) > 1<<32-1 {
+		panic("spool: mark without a key, or too large")
 	}
+	return appendMark(dst, key, value)
+}
+
+func appendMark(dst []byte, key string, value []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(key)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 	dst = append(dst, key...)

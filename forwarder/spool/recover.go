@@ -139,6 +139,7 @@ func (r *recovery) segment(first, limit uint64) error {
 func (r *recovery) record(g *segment, sc *scanner, off int64, h header) {
 	s := r.s
 	g.last = h.seq
+	g.records++
 	s.last = max(s.last, h.seq)
 	r.newest = max(r.newest, h.seq)
 	switch {
@@ -159,33 +160,30 @@ func (r *recovery) record(g *segment, sc *scanner, off int64, h header) {
 
 // take merges the marks of a record if the run reaches it.
 func (r *recovery) take(g *segment, sc *scanner, off int64, h header) {
-	head := off == 0 && h.snapshot()
-	switch {
-	case head && (h.base() || h.seq <= r.acked+1 || r.oldest(g)):
-		r.run = true
-	case r.run && h.seq == r.next:
-	case !r.s.rules.unbrokenRun:
-	default:
-		r.run = false
-		return
-	}
-	r.next = h.seq + 1
 	if h.marks == 0 && !h.snapshot() {
+		r.run = r.run && h.seq == r.next
+		r.next = h.seq + 1
 		return
 	}
 	b, err := sc.bytes(off+HeaderBytes+int64(h.frame), int(h.marks))
 	if err == nil {
 		err = eachMark(b, func(_, _ []byte) {})
 	}
-	if err != nil { // it was read a moment ago: treat it as missing
+	start := off == 0 && h.snapshot() && (h.seq <= r.acked+1 || r.oldest(g) || (h.base() && r.intact(b)))
+	switch {
+	case err != nil: // it was read a moment ago: treat it as missing
 		r.run = false
-		return
+	case start || (r.run && h.seq == r.next) || !r.s.rules.unbrokenRun:
+		r.run = true
+		r.next = h.seq + 1
+		if h.snapshot() {
+			clear(r.marks.values)
+			r.marks.bytes = 0
+		}
+		_ = eachMark(b, r.marks.set)
+	default:
+		r.run = false
 	}
-	if h.snapshot() {
-		clear(r.marks.values)
-		r.marks.bytes = 0
-	}
-	_ = eachMark(b, r.marks.set)
 }
 
 // oldest reports whether g may start the run because `acked` is torn and nothing is older. Segments go from the oldest on, and

@@ -30,6 +30,7 @@ type segment struct {
 	frames     int64  // frames not yet acked
 	events     int64  // events in them
 	bytes      int64  // bytes of them
+	records    int    // valid records, if a former life wrote it
 	synced     uint64 // the last record known to be on disk
 	headSynced bool   // the snapshot at its head and its folder entry are on disk: what lies before it may go
 	syncErr    error  // a sync failed: the kernel forgot those pages, a later success would prove nothing

@@ -90,19 +90,14 @@ func (m Marker) fits(f *os.File) bool {
 
 // pread fills b from off as far as the file goes.
 func pread(f *os.File, b []byte, off int64) (int, error) {
-	n := 0
-	for n < len(b) {
-		k, err := unix.Pread(int(f.Fd()), b[n:], off+int64(n))
+	for {
+		n, err := unix.Pread(int(f.Fd()), b, off) // of a regular file: short at its end only
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return n, fmt.Errorf("read %s at %d: %w", f.Name(), off, err)
+			return 0, fmt.Errorf("read %s at %d: %w", f.Name(), off, err)
 		}
-		if k == 0 {
-			break
-		}
-		n += k
+		return n, nil
 	}
-	return n, nil
 }

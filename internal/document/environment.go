@@ -61,10 +61,7 @@ func (r *Reader) variables(prefix string) map[string]variable {
 		all[name] = variable{path, to}
 	}
 	paths(r.target.Type(), "", func(path string, _ reflect.Type) {
-		v := r.target
-		for _, key := range strings.Split(path, ".") {
-			v, _ = field(v, key)
-		}
+		v, _ := lookup(r.target, path)
 		add(path, v)
 	})
 	for _, l := range r.later {

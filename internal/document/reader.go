@@ -6,19 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 )
 
 // Reader decodes documents into one struct, in the order it is given them.
 type Reader struct {
 	target   reflect.Value
+	before   reflect.Value // the defaults
 	later    []Later
 	set      map[string]place // where each key that is set was set last
 	sources  []string         // files and variables in the order they were read
@@ -27,7 +28,10 @@ type Reader struct {
 
 // NewReader reads into target, a pointer to a struct that holds the defaults.
 func NewReader(target any, later []Later) *Reader {
-	return &Reader{target: reflect.ValueOf(target).Elem(), later: later, set: map[string]place{}}
+	v := reflect.ValueOf(target).Elem()
+	before := reflect.New(v.Type()).Elem()
+	before.Set(v) // lists are replaced, never changed, so what it shares with the target stays as it is
+	return &Reader{target: v, before: before, later: later, set: map[string]place{}}
 }
 
 // Findings are all that was found wrong so far, in the order of the documents and their lines.
@@ -102,7 +106,7 @@ func parse(text []byte) (f *ast.File, err error) {
 		}
 	}()
 	// Repeated keys are found while decoding, so that they are all named and do not hide what else is wrong.
-	return parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	return parser.Parse(hostPorts(lexer.Tokenize(string(text))), 0, parser.AllowDuplicateMapKey())
 }
 
 func message(err error) string {
@@ -135,49 +139,3 @@ func firstBad(text []byte) (place, bool) {
 	}
 	return at, true
 }
-
-var keyPath = regexp.MustCompile(`^[a-z_]+(\[[0-9]+\])?(\.[a-z_0-9]+(\[[0-9]+\])?)*$`)
-
-// Invalid turns what a Validate says into findings. Each message that begins with the path of a key (`fold.wait: ...`) is
-// put to the place where that key was set, or the list or section around it; others, and those about a key that no
-// document sets, are about file.
-func (r *Reader) Invalid(err error, file string) {
-	if err == nil {
-		return
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range many.Unwrap() {
-			r.Invalid(e, file)
-		}
-		return
-	}
-	at := place{file: file}
-	if path, _, ok := strings.Cut(err.Error(), ": "); ok && keyPath.MatchString(path) {
-		at = r.whereSet(path, at)
-	}
-	r.report(at, Error, err.Error(), "")
-}
-
-// whereSet is the place of the key, else of what it stands in, else the one given.
-func (r *Reader) whereSet(path string, otherwise place) place {
-	for path != "" {
-		if at, ok := r.set[path]; ok {
-			return at
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-	}
-	return otherwise
-}
-
-// record notes that the key is set here; what was noted about the entries of a list that is replaced is forgotten.
-func (r *Reader) record(path string, at place) {
-	for other := range r.set {
-		if strings.HasPrefix(other, path+"[") {
-			delete(r.set, other)
-		}
-	}
-	r.set[path] = at
-}
-
-// Has tells whether any document sets the key.
-func (r *Reader) Has(path string) bool { _, ok := r.set[path]; return ok }

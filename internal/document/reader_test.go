@@ -92,6 +92,12 @@ func TestValues(t *testing.T) {
 			s.Section.Text, s.Section.On, s.Section.Wait = "5", true, 5*time.Second
 		}},
 		{"a list", []string{"names:\n- a\n- b\n"}, func(s *sample) { s.Inner.Names = []string{"a", "b"} }},
+		{"addresses in brackets", []string{"names: [a:1, 127.0.0.1:2, tls://a:3]\n"}, func(s *sample) {
+			s.Inner.Names = []string{"a:1", "127.0.0.1:2", "tls://a:3"}
+		}},
+		{"addresses in brackets in braces", []string{"{names: [a:1, 127.0.0.1:2, tls://a:3, \"q:4\", ], section: {text: b:1}}\n"}, func(s *sample) {
+			s.Inner.Names, s.Section.Text = []string{"a:1", "127.0.0.1:2", "tls://a:3", "q:4"}, "b:1"
+		}},
 		{"an empty list", []string{"names: []\n"}, func(s *sample) { s.Inner.Names = []string{} }},
 		{"one entry without brackets", []string{"names: a\n"}, func(s *sample) { s.Inner.Names = []string{"a"} }},
 		{"a list of maps", []string{"list:\n  - path: /a\n  - {path: /b, fold: true}\n"}, func(s *sample) {
@@ -233,6 +239,31 @@ func TestInvalid(t *testing.T) {
 		"main: error: nowhere.to.be.found: x",
 		"main: error: no key at all",
 	}
+	if got := lines(r); !reflect.DeepEqual(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A Validate that names only the first fault is asked until it has named all.
+func TestValidate(t *testing.T) {
+	v := defaults()
+	r := NewReader(&v, nil)
+	r.Document("d1", []byte("section: {count: 7, text: bad, wait: 2s}\nlist: [{path: a}, {path: b}]\n"))
+	r.Validate(func() error {
+		switch {
+		case v.Section.Count != 0:
+			return fmt.Errorf("section.count: %d is not 0", v.Section.Count)
+		case v.Section.Text == "bad":
+			return errors.New("section.text: is bad")
+		case len(v.List) > 0:
+			return errors.New("list[1].path: b is taken")
+		case v.Section.Rate == 0:
+			return errors.New("section.rate: the default is wrong")
+		}
+		return nil
+	}, "main")
+	want := []string{"d1:1:11: error: section.count: 7 is not 0", "d1:1:21: error: section.text: is bad", "d1:2:20: error: list[1].path: b is taken",
+		"main: error: section.rate: the default is wrong"}
 	if got := lines(r); !reflect.DeepEqual(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -69,6 +69,20 @@ func field(v reflect.Value, key string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
+// lookup answers what the path of a key leads to, from struct v.
+func lookup(v reflect.Value, path string) (reflect.Value, bool) {
+	for key := range strings.SplitSeq(path, ".") {
+		if v.Kind() != reflect.Struct {
+			return v, false
+		}
+		var ok bool
+		if v, ok = field(v, key); !ok {
+			return v, false
+		}
+	}
+	return v, true
+}
+
 // keys lists the keys of struct type t.
 func keys(t reflect.Type) []string {
 	var list []string

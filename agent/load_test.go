@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/internal/document"
+)
+
+// write makes files below a new directory, by relative path, and answers the directory.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func findings(l Loaded, dir string) string {
+	var b strings.Builder
+	for _, f := range l.Findings {
+		b.WriteString(strings.ReplaceAll(f.String(), dir+"/", "") + "\n")
+	}
+	return b.String()
+}
+
+func TestDefaults(t *testing.T) {
+	l := Source{Path: filepath.Join(t.TempDir(), "none.yaml")}.Load()
+	if !l.OK() || len(l.Findings) > 0 || len(l.Files) > 0 {
+		t.Errorf("findings %v, files %v, want none", l.Findings, l.Files)
+	}
+	if got, want := l.Config.Forwarder.Spool.Dir, "/var/lib/fairlead/spool"; got != want {
+		t.Errorf("spool.dir = %q, want %q", got, want)
+	}
+	if got := len(l.Config.Forwarder.Forward.To); got != 0 {
+		t.Errorf("%d destinations, want none", got)
+	}
+}
+
+func TestDropIns(t *testing.T) {
+	dir := write(t, map[string]string{
+		"fairlead.yaml":      "state: {dir: /a}\nforward: {to: [\"a:1\", \"b:2\"], grace: 1s}\n",
+		"conf.d/20.yaml":     "forward: {grace: 3s}\n",
+		"conf.d/10.yaml":     "forward: {to: [\"c:3\"], grace: 2s}\n",
+		"conf.d/30.yml":      "forward: {grace: 4s}\n",
+		"conf.d/.40.yaml":    "forward: {grace: 5s}\n",
+		"conf.d/50.yaml.bak": "forward: {grace: 6s}\n",
+		"conf.d/empty.yaml":  "",
+	})
+	l := Source{Path: filepath.Join(dir, "fairlead.yaml"), Environ: []string{"FAIRLEAD_FORWARD_HEARTBEAT=7s", "HOME=/"}}.Load()
+	if got, want := findings(l, dir), "conf.d/30.yml: warning: not read, its name does not end in .yaml (fix: rename it)\n"; got != want {
+		t.Errorf("findings %q, want %q", got, want)
+	}
+	c := l.Config.Forwarder
+	if want := []string{"c:3"}; !reflect.DeepEqual(c.Forward.To, want) {
+		t.Errorf("to = %v, want %v", c.Forward.To, want)
+	}
+	if c.Forward.Grace != 3*time.Second || c.Forward.Heartbeat != 7*time.Second || c.Spool.Dir != "/a/spool" || l.Variables != 1 {
+		t.Errorf("grace %s, heartbeat %s, spool %s, %d variables", c.Forward.Grace, c.Forward.Heartbeat, c.Spool.Dir, l.Variables)
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	dir := write(t, map[string]string{"file/fairlead.yaml/x": "", "two/fairlead.yaml": "", "two/conf.d": "not a folder"})
+	for path, want := range map[string]string{
+		"none.yaml":          "none.yaml: error: cannot be read: no such file or directory\n",
+		"file/fairlead.yaml": "file/fairlead.yaml: error: cannot be read: is a directory\n",
+		"two/fairlead.yaml":  "two/conf.d: error: cannot be read: not a directory\n",
+	} {
+		if got := findings(Source{Path: filepath.Join(dir, path), Required: true}.Load(), dir); got != want {
+			t.Errorf("%s: findings %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Every key of the documented configuration is known and its default fits its type; what this version does not have is said.
+func TestDocumentedKeys(t *testing.T) {
+	l := Source{Path: "testdata/documented.yaml", Required: true}.Load()
+	for _, f := range l.Findings {
+		if !strings.Contains(f.Text, "not available in this version") {
+			t.Errorf("%s", f)
+		}
+	}
+	if len(l.Findings) == 0 {
+		t.Error("no finding at all: is the table of later keys empty? Then it can go")
+	}
+}
+
+// A part that has arrived must lose its row: a key is either in the configuration or in the table.
+func TestLaterKeysAreNotThereYet(t *testing.T) {
+	c := DefaultConfig()
+	for _, l := range later {
+		r := document.NewReader(&c, nil)
+		section, key, _ := strings.Cut(l.Path, ".")
+		text := section + ":\n"
+		for depth := 1; ; depth++ {
+			name, rest, more := strings.Cut(key, ".")
+			text += strings.Repeat("  ", depth) + name + ":\n"
+			if key = rest; !more {
+				break
+			}
+		}
+		r.Document("d", []byte(text))
+		if document.Count(r.Findings(), document.Error) == 0 {
+			t.Errorf("%s is a key of the configuration and still in the table of later ones", l.Path)
+		}
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	dir := write(t, map[string]string{"f.yaml": `forward:
+  to: ["a"]
+  ack_timeout: 1ms
+spool: {max_bytes: 1KiB, sync_after: 0s}
+state: {dir: here}
+control: {socket: there}
+health: {listen: "x"}
+fold: {wait: 1h, max_bytes: 1}
+`})
+	got := findings(Source{Path: filepath.Join(dir, "f.yaml")}.Load(), dir)
+	for _, want := range []string{
+		"f.yaml:2:3: error: forward.to: ", "f.yaml:3:3: error: forward.ack_timeout: ", "f.yaml:4:9: error: spool.max_bytes: ",
+		"f.yaml:4:26: error: spool.sync_after: ", "f.yaml:5:9: error: state.dir: ", "f.yaml:6:11: error: control.socket: ",
+		"f.yaml:7:10: error: health.listen: ", "f.yaml:8:8: error: fold.wait: ", "f.yaml:8:18: error: fold.max_bytes: ",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no finding %q in:\n%s", want, got)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/receiver"
+)
+
+type bench struct {
+	binary, corpora, dir, profile string
+	megabytes, runs               int
+	light                         time.Duration
+}
+
+// host is a folder of container logs, a receiver, and fairlead between them.
+type host struct {
+	dir, containers string
+	recv            *receiver.Receiver
+	cmd             *exec.Cmd
+	socket          string
+}
+
+func (b *bench) host(handle receiver.Handler) (*host, error) {
+	dir, err := os.MkdirTemp(b.dir, "fairlead-bench-")
+	if err != nil {
+		return nil, err
+	}
+	h := &host{dir: dir, containers: filepath.Join(dir, "containers"), socket: filepath.Join(dir, "sock")}
+	if err := os.Mkdir(h.containers, 0o700); err != nil {
+		return nil, err
+	}
+	h.recv, err = receiver.Listen("127.0.0.1:0", handle)
+	return h, err
+}
+
+func (h *host) close() {
+	h.stop()
+	_ = h.recv.Close()
+	_ = os.RemoveAll(h.dir)
+}
+
+func (h *host) log(n int) (string, error) {
+	id := fmt.Sprintf("%064x", n+1)
+	dir := filepath.Join(h.containers, id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	name := fmt.Sprintf(`{"Name":"/ecs-web-12-nginx-%020x"}`, n+1)
+	return filepath.Join(dir, id+"-json.log"), os.WriteFile(filepath.Join(dir, "config.v2.json"), []byte(name), 0o600)
+}
+
+func (h *host) start(binary string, folding bool) error {
+	conf := fmt.Sprintf(`
+forward: {to: [%q]}
+state: {dir: %q}
+spool: {min_free: 0}
+sources: {containers: {root: %q}}
+fold: {enabled: %v}
+health: {listen: ""}
+control: {socket: %q}
+`, h.recv.Addr(), filepath.Join(h.dir, "state"), h.containers, folding, h.socket)
+	path := filepath.Join(h.dir, "fairlead.yaml")
+	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+		return err
+	}
+	h.cmd = exec.Command(binary, "run", "--config", path, "--log-level", "warn")
+	h.cmd.Stderr = os.Stderr
+	return h.cmd.Start()
+}
+
+func (h *host) stop() {
+	if h.cmd != nil {
+		_ = h.cmd.Process.Signal(os.Interrupt)
+		_ = h.cmd.Wait()
+		h.cmd = nil
+	}
+}
+
+// cpu is the processor time that fairlead has used, from the kernel's clock of the process (clock_getcpuclockid).
+func (h *host) cpu() (time.Duration, error) {
+	var ts unix.Timespec
+	clock := int32(^h.cmd.Process.Pid)<<3 | 2
+	if err := unix.ClockGettime(clock, &ts); err != nil {
+		return 0, fmt.Errorf("processor time of fairlead: %w", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// memory reads a line such as VmHWM, in bytes.
+func (h *host) memory(key string) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, key+":"); ok {
+			kb, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
+			return int64(kb) << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no %s", key)
+}
+
+func (h *host) get(path string, to any) error {
+	c := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", h.socket) }}}
+	defer c.CloseIdleConnections()
+	resp, err := c.Get("http://fairlead" + path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if w, ok := to.(io.Writer); ok {
+		_, err = io.Copy(w, resp.Body)
+		return err
+	}
+	return json.NewDecoder(resp.Body).Decode(to)
+}
+
+// mix is the Rails mix: records of real logs, without their times.
+func (b *bench) mix() ([][]byte, error) {
+	var lines [][]byte
+	for _, c := range []string{"rails61-default-tags", "rails51-calls-tags", "rails61-no-tags", "rails61-lograge", "rails61-simple", "sidekiq"} {
+		f, err := os.Open(filepath.Join(b.corpora, c, "json.log.gz"))
+		if err != nil {
+			return nil, err
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return nil, err
+		}
+		sc := bufio.NewScanner(z)
+		sc.Buffer(nil, 1<<20)
+		for sc.Scan() {
+			line := sc.Bytes()
+			lines = append(lines, append([]byte(nil), line[:bytes.LastIndex(line, []byte(`"time":"`))+8]...))
+		}
+		_ = f.Close()
+		if err := sc.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return lines, nil
+}
