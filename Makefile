@@ -48,7 +48,8 @@ fuzz: ## every fuzz target for FUZZTIME
 soak: setup ## random faults against the whole program for SOAK
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v ./test
 
-bench: ## micro-benchmarks of the packages
+bench: build ## throughput, memory, cost and delay of the program; then the packages' own benchmarks
+	$(GO) run ./test/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 demo: build ## the whole path on this machine, nothing needed

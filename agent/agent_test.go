@@ -71,12 +71,12 @@ func (d *process) get(t *testing.T, path string, code int, want string) string {
 		if last = err; err != nil {
 			continue
 		}
-		body, last = io.ReadAll(r.Body)
+		body, err = io.ReadAll(r.Body)
 		_ = r.Body.Close() // read to its end
-		if r.StatusCode == code && strings.Contains(string(body), want) {
+		if err == nil && r.StatusCode == code && strings.Contains(string(body), want) {
 			return string(body)
 		}
-		last = errors.New(r.Status)
+		last = errors.Join(errors.New(r.Status), err)
 	}
 	t.Fatalf("%s: %v, want %d and %q; got:\n%s", path, last, code, want, body)
 	return ""
@@ -101,7 +101,9 @@ func TestHTTP(t *testing.T) {
 		d.get(t, path, 404, "")
 	}
 	for _, path := range []string{"/status", "/debug/pprof/goroutine?debug=1"} {
-		c := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", d.dir+"/s") }}}
+		c := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return net.Dial("unix", d.dir+"/s")
+		}}}
 		if r, err := c.Get("http://x" + path); err != nil || r.StatusCode != 200 {
 			t.Errorf("%s on the control socket: %v, %v", path, r, err)
 		} else {

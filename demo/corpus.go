@@ -54,13 +54,6 @@ type event struct {
 	first  int // index of its first record in the group
 }
 
-func (e *event) source() string {
-	if e.stderr {
-		return "stderr"
-	}
-	return "stdout"
-}
-
 // player hands out the groups of a corpus one after the other, for ever.
 type player struct {
 	c      *corpus

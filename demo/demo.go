@@ -71,7 +71,7 @@ func newDemo(o Options) *demo { return &demo{Options: o, settle: 20 * time.Secon
 
 func (d *demo) run(ctx context.Context) (v Verdict, err error) {
 	if d.dir, err = os.MkdirTemp("", "fairlead-demo-"); err != nil {
-		return v, err
+		return v, fmt.Errorf("make a folder for the demo: %w (TMPDIR says where)", err)
 	}
 	defer func() {
 		if err == nil && v.Kept == "" || err != nil && !d.Keep {

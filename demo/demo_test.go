@@ -177,7 +177,7 @@ func TestDocker(t *testing.T) {
 	if !v.OK() {
 		t.Errorf("verdict: %s", v)
 	}
-	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label="+label).Output(); err != nil || len(out) > 0 {
+	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label="+label+"="+filepath.Base(d.dir)).Output(); err != nil || len(out) > 0 {
 		t.Errorf("containers left: %s, %v", out, err)
 	}
 }

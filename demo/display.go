@@ -34,7 +34,6 @@ type display struct {
 	terminal *os.File // nil for none
 	colour   bool
 	drawn    int // lines of the block on the screen
-	lined    time.Time
 }
 
 func newDisplay(out io.Writer) *display {

@@ -88,17 +88,21 @@ func (f *faults) set(down bool, now time.Time) error {
 	return nil
 }
 
-// revive restarts the receiver on its port, which a connection of another program may hold for a moment.
+// revive restarts the receiver on its port, which a connection of another program may hold for a moment. It does so after the end of
+// the context too: what is still on its way has to arrive.
 func (f *faults) revive() error {
 	f.mu.Lock()
 	f.isDown = false
 	f.mu.Unlock()
-	var err error
-	for range 20 {
-		if err = f.recv.Restart(); err == nil {
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	err := f.recv.Restart()
+	for tries := 1; err != nil && tries < 20; tries++ {
+		<-tick.C
+		err = f.recv.Restart()
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("restart the receiver: %w", err)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/moby/moby/client"
 )
@@ -27,8 +28,10 @@ func (e *engine) makeImage(ctx context.Context, program string) error {
 		return err
 	}
 	r, w := io.Pipe()
-	defer r.Close()
-	go func() { w.CloseWithError(writeTar(w, f, info.Size())) }() // ends with r at the latest
+	var packing sync.WaitGroup
+	packing.Go(func() { w.CloseWithError(writeTar(w, f, info.Size())) })
+	defer packing.Wait()
+	defer r.Close() // ends it
 	answer, err := e.cli.ImageImport(ctx, client.ImageImportSource{Source: r, SourceName: "-"}, e.name, client.ImageImportOptions{})
 	if err != nil {
 		return err

@@ -34,8 +34,8 @@ type discovery struct {
 	folders   map[string][]*source // by the folder that their hints come from
 	watched   map[string]bool
 	arrived   []*source // not yet taken by the loop
-	rescan    bool
-	rootFound bool
+	rescan    bool // hints were lost
+	blind     bool // a folder could not be watched
 	rootLost  trouble
 	scanLost  map[string]*trouble
 }
@@ -82,11 +82,11 @@ func (d *discovery) poll(ctx context.Context) error {
 	}
 }
 
-// lost says whether hints were lost since it was last asked.
+// lost says whether hints were lost since it was last asked, or do not come at all.
 func (d *discovery) lost() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	lost := d.rescan
+	lost := d.rescan || d.blind
 	d.rescan = false
 	return lost
 }
@@ -123,12 +123,10 @@ func (d *discovery) lookRoot(now time.Time) {
 	d.mu.Lock()
 	if err != nil {
 		d.rootLost.report(d.log, "cannot list the containers; waiting for the folder", err, "path", root)
-		d.rootFound = false
 		d.mu.Unlock()
 		return
 	}
 	d.rootLost.over(d.log, "containers' folder is there", "path", root)
-	d.rootFound = true
 	d.mu.Unlock()
 	for _, e := range entries {
 		if isContainerID(e.Name()) {
@@ -197,7 +195,13 @@ func (d *discovery) watchDir(dir string) {
 	}
 	if err := d.watcher.Add(dir); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			d.log.Debug("folder cannot be watched; it is polled", "path", dir, "err", err)
+			d.mu.Lock()
+			if !d.blind {
+				d.log.Warn("folder cannot be watched; all are polled every second", "path", dir, "err", err,
+					"fix", "raise fs.inotify.max_user_watches")
+			}
+			d.blind = true
+			d.mu.Unlock()
 		}
 		return
 	}

@@ -65,8 +65,14 @@ func (l *loop) run(ctx context.Context) error {
 		began := time.Now()
 		l.turn(began)
 		next := l.next(began.UnixNano())
-		timer.Reset(time.Until(time.Unix(0, next)))
+		timer.Reset(roundWait(time.Until(time.Unix(0, next))))
 	}
+}
+
+// roundWait spares a wake-up: the Go runtime waits in epoll_wait by whole milliseconds, rounded down, and so a timer of 34.4 ms
+// wakes the process twice. Whole milliseconds and a little less than the kernel's timer slack (50 µs) are waited for once.
+func roundWait(d time.Duration) time.Duration {
+	return d.Truncate(time.Millisecond) + 40*time.Microsecond
 }
 
 // next says when the next turn begins: not sooner than turnEvery after this one, and no later than the first source wants.

@@ -41,10 +41,8 @@ type daemonConfig struct {
 	to         string // address of the receiver
 	containers bool
 	files      []filesConfig
-	spool      string // more keys of the spool section, as flow YAML
-	forward    string // more keys of the forward section
-	fold       string // more keys of the fold section
-	sources    string // more keys of the sources section
+	spool      string // keys of the spool section, as flow YAML
+	forward    string // more keys of the forward section, after a comma
 	uid        uint32
 }
 
@@ -55,12 +53,11 @@ func (c daemonConfig) yaml(dir, health string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "forward: {to: [%q], ack_timeout: 3s, connect_timeout: 2s%s}\n", c.to, c.forward)
 	fmt.Fprintf(&b, "state: {dir: %s/state}\n", dir)
-	fmt.Fprintf(&b, "spool: {min_free: 64MiB%s}\n", c.spool)
-	fmt.Fprintf(&b, "fold: {wait: 1s%s}\n", c.fold)
+	fmt.Fprintf(&b, "spool: {%s}\n", c.spool)
 	fmt.Fprintf(&b, "control: {socket: %s/ctl.sock}\n", dir)
 	fmt.Fprintf(&b, "health: {listen: %q}\n", health)
 	fmt.Fprintf(&b, "sources:\n  containers: {enabled: %v, root: %s}\n", c.containers, bed.logs)
-	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n  listen: {tcp: \"\", unix: \"\"}\n%s", c.sources)
+	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n  listen: {tcp: \"\", unix: \"\"}\n")
 	if len(c.files) > 0 {
 		fmt.Fprintf(&b, "  files:\n")
 	}
@@ -87,7 +84,7 @@ func newDaemon(t *testing.T, c daemonConfig) *daemon {
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
-			t.Logf("log of fairlead, its end:\n%s", d.logTail(60))
+			t.Logf("log of fairlead, its end:\n%s", d.logTail(400))
 		}
 	})
 	return d

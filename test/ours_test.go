@@ -1,12 +1,16 @@
 package test
 
 import (
+	"fmt"
 	"hash/maphash"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	rcv "github.com/fairlead/fairlead/internal/receiver"
 	"github.com/fairlead/fairlead/test/oracle"
+	"github.com/fairlead/fairlead/test/script"
 )
 
 // ourReceiver is the receiver of the project, in this process. It can be told to misbehave, and it shows what the other one hides:
@@ -22,15 +26,15 @@ type ourReceiver struct {
 	frames   map[string]uint64
 	message  int64 // number of the message that is being taken
 	chunk    string
-	again    bool // its chunk was there before
 	sum      maphash.Hash
-	repeated int // frames
-	stray    int // repeated events in new frames
+	repeated int                    // frames
+	first    map[script.Mark]string // chunk in which an event came first
+	stray    []string               // events that came again in another frame
 }
 
 func newOurReceiver(t *testing.T, o *oracle.Oracle) receiver {
 	t.Helper()
-	r := &ourReceiver{t: t, oracle: o, seed: maphash.MakeSeed(), frames: map[string]uint64{}, message: -1}
+	r := &ourReceiver{t: t, oracle: o, seed: maphash.MakeSeed(), frames: map[string]uint64{}, first: map[script.Mark]string{}, message: -1}
 	r.sum.SetSeed(r.seed)
 	var err error
 	if r.Receiver, err = rcv.Listen("127.0.0.1:0", r.event); err != nil {
@@ -59,8 +63,8 @@ func (r *ourReceiver) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endFrame()
-	if r.stray > 0 {
-		r.t.Errorf("%d events came again in frames of their own", r.stray)
+	if n := len(r.stray); n > 0 {
+		r.t.Errorf("%d events came in two frames (event: first chunk, second chunk):\n%s", n, strings.Join(r.stray[:min(n, 100)], "\n"))
 	}
 }
 
@@ -71,7 +75,6 @@ func (r *ourReceiver) event(e *rcv.Event) {
 	if n := r.Stats().Messages; n != r.message || e.Chunk != r.chunk {
 		r.endFrame()
 		r.message, r.chunk = n, e.Chunk
-		_, r.again = r.frames[e.Chunk]
 	}
 	_, _ = r.sum.Write(e.Record)
 	record, err := e.Map()
@@ -91,10 +94,13 @@ func (r *ourReceiver) event(e *rcv.Event) {
 			event.Fields[k] = s
 		}
 	}
-	before := r.oracle.Totals().Repeats
 	r.oracle.Add(event)
-	if !r.again && r.oracle.Totals().Repeats > before {
-		r.stray++
+	for _, m := range script.Marks(event.Log) {
+		if first, ok := r.first[m]; !ok {
+			r.first[m] = e.Chunk
+		} else if first != e.Chunk {
+			r.stray = append(r.stray, fmt.Sprintf("%s/%c %d: %s, %s at %s", m.Writer, m.Stream, m.N, first, e.Chunk, time.Now().UTC().Format(time.RFC3339Nano)))
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func TestStartFails(t *testing.T) {
 // TestDiskFull fills the disk of the spool: fairlead pauses reading and says so, and goes on when there is room.
 func TestDiskFull(t *testing.T) {
 	path := logPath(t, "app.log")
-	r := newRig(t, newOurReceiver, daemonConfig{spool: ", min_free: 1MiB", files: []filesConfig{{path, "plain.app", "plain"}}})
+	r := newRig(t, newOurReceiver, daemonConfig{spool: "min_free: 1MiB", files: []filesConfig{{path, "plain.app", "plain"}}})
 	state := filepath.Join(r.daemon.dir, "state")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		t.Fatal(err)

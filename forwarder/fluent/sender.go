@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,10 @@ type Sender struct {
 	usual    time.Duration
 	attempts int    // failures in a row, for the backoff
 	sentSeq  uint64 // the highest sequence number written
-	timer    *time.Timer
+	known    bool   // a connection has been logged
+
+	connections, resent, sent, acked atomic.Int64 // for Status
+	timer                            *time.Timer
 
 	mu      sync.Mutex // guards all below
 	status  Status
@@ -133,7 +137,12 @@ func (s *Sender) wait(ctx context.Context, pause time.Duration, quiet *peer) boo
 
 func (s *Sender) began(c *session) {
 	s.m.connections.Inc()
-	s.log.Debug("connected to fluentd", "address", c.p.address, "remote", c.remote)
+	s.connections.Add(1)
+	level := slog.LevelDebug
+	if !s.known {
+		s.known, level = true, slog.LevelInfo
+	}
+	s.log.Log(context.Background(), level, "connected to fluentd", "address", c.p.address, "remote", c.remote)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = c
@@ -238,6 +247,7 @@ func (s *Sender) queueFailed(err error) {
 // sending counts a batch that is about to be written.
 func (s *Sender) sending(batch []Frame, bytes int64) {
 	s.m.sentBytes.Add(float64(bytes))
+	s.sent.Add(bytes)
 	again := 0
 	for i := range batch {
 		if batch[i].Seq > s.sentSeq {
@@ -248,12 +258,14 @@ func (s *Sender) sending(batch []Frame, bytes int64) {
 	}
 	if again > 0 {
 		s.m.resent.Add(float64(again))
+		s.resent.Add(int64(again))
 	}
 }
 
 // ack moves the queue's cursor. The ack reader calls it.
 func (s *Sender) ack(seq uint64, events int) {
 	s.m.ackedEvents.Add(float64(events))
+	s.acked.Add(int64(events))
 	err := s.q.Ack(seq)
 	if err == nil && s.acking.count == 0 {
 		return
@@ -272,6 +284,7 @@ func (s *Sender) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
+	st.Connections, st.Resent, st.SentBytes, st.AckedEvents = s.connections.Load(), s.resent.Load(), s.sent.Load(), s.acked.Load()
 	if s.faults.count > 0 {
 		st.Failures, st.Since = s.faults.count, s.faults.since
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -64,14 +66,14 @@ type rig struct {
 	recv   *receiver.Receiver
 	got    *arrivals
 	lines  int // added so far
-	logs   *strings.Builder
+	logs   *logText
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{T: t, q: newFileQueue(t), got: &arrivals{seen: map[int]int{}}, logs: &strings.Builder{}, m: NewMetrics(prometheus.NewRegistry())}
+	r := &rig{T: t, q: newFileQueue(t), got: &arrivals{seen: map[int]int{}}, logs: &logText{}, m: NewMetrics(prometheus.NewRegistry())}
 	var err error
 	if r.recv, err = receiver.Listen("127.0.0.1:0", r.got.handle); err != nil {
 		t.Fatal(err)
@@ -92,12 +94,7 @@ func (r *rig) start(change func(*Sender), to ...string) {
 	}
 	cfg := DefaultConfig()
 	cfg.To, cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = to, 400*time.Millisecond, 150*time.Millisecond, time.Second
-	var mu sync.Mutex
-	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return r.logs.Write(p)
-	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.s = NewSender(cfg, r.q, log, r.m)
 	r.s.tune = testTune
 	if change != nil {
@@ -114,9 +111,24 @@ func (r *rig) start(change func(*Sender), to ...string) {
 	r.Cleanup(r.stop)
 }
 
-type writerFunc func([]byte) (int, error)
+// logText is what was logged so far.
+type logText struct {
+	mu   sync.Mutex
+	text []byte
+}
 
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
+}
 
 func (r *rig) stop() {
 	r.cancel()
@@ -432,6 +444,62 @@ func TestBalancerDropsIdle(t *testing.T) {
 	}
 }
 
+// A connection that ends while there is nothing to send is known to be over before the next frame.
+func TestEndNoticedWhileIdle(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start(func(s *Sender) { s.cfg.Heartbeat = time.Minute })
+	r.add(1, 1, 50)
+	r.check(0)
+	r.recv.DropConnections()
+	r.until("the end is noticed", func() bool { return r.s.Status().Address == "" })
+	r.add(1, 1, 50)
+	r.check(0)
+	if st := r.s.Status(); st.Resent != 0 || st.Connections != 2 || st.Failures != 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// What is no ack ends the connection with a word that helps.
+func TestNoForwardReceiver(t *testing.T) {
+	for _, c := range []struct{ name, says, want string }{
+		{"handshake", "\x92\xa4HELO\x83\xa5nonce\xc4\x02ab\xa4auth\xa0\xa9keepalive\xc3", "handshake"},
+		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "is this a Fluentd forward port"},
+		{"map without ack", "\x81\xa3nak\xa1x", "is this a Fluentd forward port"},
+		{"endless", "\x81\xa3ack\xdb\x7f\xff\xff\xff" + strings.Repeat("x", 10000), "longer than 4096 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Write([]byte(c.says))
+					_, _ = io.Copy(io.Discard, conn)
+					_ = conn.Close()
+				}
+			}()
+			r.start(nil, ln.Addr().String())
+			r.until("it is said", func() bool { return strings.Contains(r.s.Status().LastError, c.want) })
+			if r.disconnects(badAnswer) == 0 {
+				t.Error("not counted")
+			}
+			r.stop()
+			_ = ln.Close()
+			<-done
+		})
+	}
+}
+
 // Heartbeats keep a connection alive that a balancer would drop.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
@@ -549,18 +617,16 @@ func TestQueueFails(t *testing.T) {
 	r := newRig(t)
 	r.q.fail = fmt.Errorf("cannot read segment 7")
 	r.start(nil)
-	r.until("a word of it", func() bool { return strings.Contains(r.s.Status().LastError+r.text(), "segment 7") })
+	r.until("a word of it", func() bool { return strings.Contains(r.s.Status().LastError+r.logs.String(), "segment 7") })
 	r.q.mu.Lock()
 	r.q.fail = nil
 	r.q.mu.Unlock()
 	r.add(10, 1, 50)
 	r.check(0)
-	if !strings.Contains(r.text(), "reading frames to send again") {
+	if !strings.Contains(r.logs.String(), "reading frames to send again") {
 		t.Error("the end of it was not logged")
 	}
 }
-
-func (r *rig) text() string { return r.logs.String() }
 
 // Any mixture of faults, one after another: nothing is lost, first arrivals are in order, and no fault makes more than a
 // batch come twice.

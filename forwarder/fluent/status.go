@@ -14,4 +14,10 @@ type Status struct {
 	Refusals  int       `json:"refusals"`             // how many of them were the receiver closing on data
 	LastError string    `json:"last_error,omitempty"` // also when it is over
 	ErrorAt   time.Time `json:"last_error_at,omitzero"`
+
+	// Counts since the start of the sender.
+	Connections int64 `json:"connections"`
+	Resent      int64 `json:"resent_frames"`
+	SentBytes   int64 `json:"sent_bytes"`
+	AckedEvents int64 `json:"acked_events"`
 }

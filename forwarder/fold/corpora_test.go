@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,8 +49,12 @@ func corpusCases(t testing.TB) []string {
 	return dirs
 }
 
+// readJSONLines reads a file once for all tests; they must not change what it returns.
 func readJSONLines[T any](t testing.TB, name string) []T {
 	t.Helper()
+	if all, ok := alreadyRead[name]; ok {
+		return all.([]T)
+	}
 	f, err := os.Open(name + ".gz")
 	var r io.Reader = f
 	if err == nil {
@@ -75,8 +80,11 @@ func readJSONLines[T any](t testing.TB, name string) []T {
 	if err := sc.Err(); err != nil {
 		t.Fatal(err)
 	}
+	alreadyRead[name] = all
 	return all
 }
+
+var alreadyRead = map[string]any{}
 
 // lineOf makes the i-th record (from 1) a Line; its position is its number.
 func (r *record) lineOf(i int) Line {
@@ -207,6 +215,55 @@ func TestCorpora(t *testing.T) {
 		if err := os.WriteFile(reachedFile, []byte(now.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestVersions rewrites the real logs as other versions and programs would have written them: what was right stays right.
+func TestVersions(t *testing.T) {
+	for _, v := range []struct{ name, from, to string }{
+		{"quotes of Ruby 3.4", ":in `([^']*)'", ":in 'Shop::Thing#$1'"},
+		{"report at ERROR, as from Rails 7.1 on", "^F, (.*) FATAL --", "E, $1 ERROR --"},
+		{"other exceptions", "RuntimeError|PaymentError|ArgumentError|KeyError|IOError|ActionView::Template::Error", "Shop::V2::Refused"},
+		{"other paths", "(/usr/share/rubygems-integration/all|/app)/", "/srv/www/releases/20260102/"},
+		{"other request ids", `\[([0-9a-f]{8})-([0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{4}-([0-9a-f]{12})\]`, "[Root1-$1-$2$3]"},
+		{"another tag", `(-- : |^)(\[[0-9a-f]{8}-[0-9a-f-]{27}\])`, "$1$2 [10.0.0.7]"},
+		{"a terminal", "$", "\r"},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			re := regexp.MustCompile(v.from)
+			for _, dir := range corpusCases(t) {
+				name := filepath.Base(dir)
+				if !strings.HasPrefix(name, "r") || name == "rust-panic" {
+					continue
+				}
+				records := slices.Clone(readJSONLines[record](t, filepath.Join(dir, "json.log")))
+				truths := readJSONLines[truth](t, filepath.Join(dir, "events.jsonl"))
+				for i, r := range records {
+					if text, ok := strings.CutSuffix(r.Log, "\n"); ok {
+						records[i].Log = re.ReplaceAllString(text, v.to) + "\n"
+					}
+				}
+				got := map[int]folded{}
+				for _, stream := range []string{"stdout", "stderr"} {
+					s := newFolder(t, nil).Stream("docker.app")
+					emit := func(e *Event) {
+						c := copyOf(stream, e)
+						got[c.Records[0]] = c
+					}
+					for i := range records {
+						if records[i].Stream == stream {
+							s.Add(records[i].lineOf(i+1), emit)
+						}
+					}
+					s.Flush(emit)
+				}
+				for _, want := range truths {
+					if g := got[want.First]; want.Ideal && !slices.Equal(g.Records, want.records()) {
+						t.Errorf("%s: event %d %.60q: got records %v by %s, want %v", name, want.N, want.Text, g.Records, g.Rule, want.records())
+					}
+				}
+			}
+		})
 	}
 }
 

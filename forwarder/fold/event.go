@@ -143,15 +143,17 @@ func (e *event) clear() {
 // reset makes the event fit for reuse and lets go of large buffers.
 func (e *event) reset() {
 	e.clear()
-	lines, pos, own, ghosts := e.lines, e.pos, e.own, e.bornGhosts[:0]
-	if cap(lines) > maxIdleLines {
-		lines = nil
+	if cap(e.lines) > maxIdleLines {
+		e.lines = nil
 	}
-	if cap(pos) > maxIdleLines {
-		pos = nil
+	if cap(e.pos) > maxIdleLines {
+		e.pos = nil
 	}
-	if cap(own) > maxIdleBytes {
-		own = nil
+	if cap(e.own) > maxIdleBytes {
+		e.own = nil
 	}
-	*e = event{lines: lines, pos: pos, own: own, bornGhosts: ghosts}
+	if e.bornGhosts != nil {
+		e.bornGhosts = e.bornGhosts[:0]
+	}
+	e.judgement, e.ended = judgement{}, false
 }

@@ -38,11 +38,12 @@ func (s *Stream) Memory() []byte {
 			first = e
 		}
 	}
-	k, ghosts := s.learned, []byte(nil)
+	var k learned
+	var ghosts []byte
 	if first != nil {
 		k, ghosts = first.born, first.bornGhosts
 	} else {
-		ghosts = s.ghosts(nil)
+		k, ghosts = s.learned, s.ghosts(nil)
 	}
 	if k == (learned{}) && len(ghosts) == 0 {
 		return nil

@@ -330,7 +330,7 @@ func TestRestartCorpora(t *testing.T) {
 	for _, dir := range corpusCases(t) {
 		for stream, lines := range corpusStreams(t, dir) {
 			want := fold(folder.Stream("a"), lines)
-			for stop := 0; stop < len(lines); stop += 1 + len(lines)/25 {
+			for stop := 0; stop < len(lines); stop += 1 + len(lines)/11 {
 				if got := restart(folder, lines, stop); !same(got, want) {
 					t.Fatalf("%s of %s: restart before record %d, got\n%.3000swant\n%.3000s", stream, dir, stop, describe(got), describe(want))
 				}

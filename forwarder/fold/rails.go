@@ -19,7 +19,7 @@ import "bytes"
 func railsTakes(state uint8, l *line) (uint8, limit) {
 	switch state {
 	case railsBlank:
-		if l.shape == shapeClass {
+		if l.shape == shapeClass && (l.pre.kind != bare || unfinished(l.msg)) {
 			return railsMessage, waits
 		}
 	case railsEmpty:
@@ -27,7 +27,7 @@ func railsTakes(state uint8, l *line) (uint8, limit) {
 		if l.shape == shapeClass && closed(l.msg) {
 			return railsClosed, soon
 		}
-		if l.shape == shapeClass && bytes.Count(l.msg, []byte("(")) > bytes.Count(l.msg, []byte(")")) {
+		if l.shape == shapeClass && unfinished(l.msg) {
 			return railsOldMessage, soon
 		}
 	case railsClosed, railsSource, railsInfoSource, railsMessage, railsOldMessage, railsCauses, railsInfo:
@@ -75,6 +75,13 @@ func railsTakes(state uint8, l *line) (uint8, limit) {
 		}
 	}
 	return 0, never
+}
+
+// unfinished says that "Class (message" ends with its line, or does not end in it: then "Word (in parentheses) and more" is not
+// taken for an exception.
+func unfinished(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte("\r"))
+	return closed(b) || b[len(b)-1] == ')' || bytes.Count(b, []byte("(")) > bytes.Count(b, []byte(")"))
 }
 
 func either(a bool, yes, no uint8) uint8 {

@@ -253,24 +253,20 @@ func endsInClass(b []byte) bool {
 	return len(c) > 0 && constant(c) == len(c)
 }
 
-// announces knows a line whose last word says that a trace follows: "slow trace", "stack trace:", "Exception:".
+// announces knows a line whose last word says that a trace follows: "slow trace", "Stack trace:", "backtrace".
 func announces(b []byte) bool {
 	n := len(b)
 	for n > 0 && (b[n-1] == ':' || b[n-1] == ' ' || b[n-1] == '\r') {
 		n--
 	}
-	i := n
-	for i > 0 && b[i-1]|0x20 >= 'a' && b[i-1]|0x20 <= 'z' && n-i < 16 {
+	if n < 5 || !bytes.EqualFold(b[n-5:n], []byte("trace")) {
+		return n >= 9 && bytes.EqualFold(b[n-9:n], []byte("traceback"))
+	}
+	i := n - 5
+	for i > 0 && isWord(b[i-1]) {
 		i--
 	}
-	switch n - i {
-	case 5, 9, 10: // trace, error; backtrace, traceback, exception; stacktrace
-	default:
-		return false
-	}
-	w := b[i:n]
-	return bytes.EqualFold(w, []byte("trace")) || bytes.EqualFold(w, []byte("error")) || bytes.EqualFold(w, []byte("backtrace")) ||
-		bytes.EqualFold(w, []byte("traceback")) || bytes.EqualFold(w, []byte("exception")) || bytes.EqualFold(w, []byte("stacktrace"))
+	return i == n-5 || bytes.EqualFold(b[i:n], []byte("backtrace")) || bytes.EqualFold(b[i:n], []byte("stacktrace"))
 }
 
 // endsInColon knows a line that announces what is indented below it.

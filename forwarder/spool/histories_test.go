@@ -163,6 +163,7 @@ func history(t testing.TB, dir string, seed uint64, r rules, marker bool) error 
 	if rng.IntN(3) == 0 {
 		p.faults = faults{write: 0.05, truncate: 0.3, sync: 0.03, create: 0.03, remove: 0.05}
 	}
+	p.w.strict = p.faults == faults{} && !p.damage && !p.ticks
 	for life := range lives {
 		last := life == lives-1
 		ended, err := p.life(last)
@@ -218,7 +219,6 @@ func (p *play) life(last bool) (ended bool, err error) {
 		return false, err
 	}
 	p.s = s
-	dbg("OPEN %+v marks %q", s.Stats(), s.Marks())
 	for _, r := range p.w.records { // Open has synced what a killed life left
 		r.safe = r.safe || !r.alive || !p.d.haunted(r.seq)
 	}
@@ -336,7 +336,6 @@ func (p *play) send() error {
 		if _, err := p.s.Ack(frames[acks-1].Seq); err != nil {
 			return err
 		}
-		dbg("ACK %x", frames[acks-1].Seq)
 	}
 	if acks < len(frames) {
 		p.rewind()
@@ -353,7 +352,6 @@ func (p *play) deliver(f Frame) error {
 		}
 	}
 	p.sent = append(p.sent, sentFrame{f.Seq, f.Events})
-	dbg("SENT %x %d %q", f.Seq, f.Events, b)
 	return p.w.deliver(b)
 }
 
@@ -372,8 +370,13 @@ func (p *play) excuse(acked uint64) {
 // check takes note of what is safe now, and looks at the books.
 func (p *play) check() error {
 	st := p.s.Stats()
+	if len(p.s.segs) > 0 {
+		p.w.settled = max(p.w.settled, p.s.segs[0].first)
+	}
 	for i := len(p.w.records) - 1; i >= 0 && !p.w.records[i].safe; i-- {
-		p.w.records[i].safe = p.w.records[i].seq <= st.SyncedSeq
+		r := p.w.records[i]
+		former := r.seq>>32 != st.LastSeq>>32
+		r.safe = r.seq <= st.SyncedSeq && (!former || !p.d.haunted(r.seq))
 	}
 	if in, out := st.Recovered+st.Appended, st.Acked+st.PendingEvents+st.Dropped+st.SetAside+st.Lost; in != out {
 		return fmt.Errorf("books do not balance: %d in, %d out: %+v", in, out, st)
@@ -387,11 +390,11 @@ func (p *play) check() error {
 // down is the time from the end of one process to the start of the next.
 func (p *play) down(ended bool) {
 	cut := p.cuts && p.rng.IntN(2) == 0
-	dbg("DOWN ended %v cut %v s %v names %v", ended, cut, p.s != nil, p.d.sorted(p.d.names))
 	p.d.countdown = -1
 	if p.s != nil {
 		p.excuse(p.s.acksSaved)
 	}
+	p.settle(cut)
 	switch {
 	case ended:
 	case p.s == nil:
@@ -433,6 +436,22 @@ func (p *play) down(ended bool) {
 	}
 }
 
+// settle notes which lines must not be read again, for the segment with their record is gone.
+func (p *play) settle(cut bool) {
+	for _, r := range p.w.records {
+		if r.void {
+			continue
+		}
+		if r.seq >= p.w.settled {
+			r.void = cut
+			continue
+		}
+		for _, n := range r.nums {
+			p.w.lines[n].settled = !p.w.lines[n].torn
+		}
+	}
+}
+
 func (p *play) powerCut() {
 	p.w.ordered = false
 	p.d.cutImage(p.newDir())
@@ -446,6 +465,11 @@ func (p *play) powerCut() {
 				keep--
 			}
 			f.data = f.data[:keep:keep]
+			for n := range p.w.lines {
+				if l := &p.w.lines[n]; l.source == f.source {
+					l.torn, l.settled = true, false
+				}
+			}
 		}
 	}
 }
@@ -483,7 +507,6 @@ func (p *play) rot() {
 	if !ok {
 		return
 	}
-	dbg("ROT %s", name)
 	limit := uint64(1<<64 - 1)
 	for _, other := range names {
 		if f, ok := parseName(other, segmentSuffix); ok && f > first {

@@ -19,7 +19,8 @@ type world struct {
 	freed   []int            // inode numbers of files that are gone, given out again at once
 	lines   []line           // by number
 	records []*written
-	next    int // source number
+	next    int    // source number
+	settled uint64 // records before were unlinked
 	marker  bool
 
 	ids     map[string]string // chunk id to content
@@ -27,6 +28,7 @@ type world struct {
 	repeats int
 	allowed int            // repeats that faults explain
 	order   map[[2]int]int // source and thread to the last number that arrived first
+	strict  bool           // positions are never forgotten once their segment is unlinked
 	ordered bool           // nothing happened that may change the order of first arrivals
 }
 
@@ -36,6 +38,8 @@ type line struct {
 	head           bool
 	text           string
 	arrived        int
+	settled        bool // its position must not be forgotten any more
+	torn           bool // its log file lost bytes
 	excused        bool // counted as dropped, or rotten with its only record
 }
 
@@ -45,6 +49,7 @@ type written struct {
 	nums  []int
 	alive bool // it must not be lost
 	safe  bool // not by a power cut either
+	void  bool // a power cut may have taken its position
 }
 
 // logFile is one source: a file with numbered lines.
@@ -245,13 +250,12 @@ func (o *owner) client(source int) *stream {
 func (o *owner) read(st *stream, n int) {
 	for ; n > 0 && st.off < int64(len(st.f.data)); n-- {
 		end := st.off + int64(bytes.IndexByte(st.f.data[st.off:], '\n')) + 1
-		num, err := strconv.Atoi(string(bytes.Fields(st.f.data[st.off:end])[0]))
-		if err != nil {
-			panic(err)
-		}
-		ref := lineRef{num: num, start: st.off, end: end}
+		text := string(st.f.data[st.off:end])
+		ref := lineRef{start: st.off, end: end}
 		st.off = end
-		o.fold(st, ref)
+		if _, err := fmt.Sscan(text, &ref.num); err == nil && ref.num < len(o.w.lines) && o.w.lines[ref.num].text == text {
+			o.fold(st, ref) // else a wrong mark made it begin inside a line
+		}
 	}
 }
 
@@ -417,7 +421,11 @@ func (o *owner) append() (bool, error) {
 	n, err := o.s.Append(recs)
 	for _, q := range o.queue[:n] {
 		o.w.records = append(o.w.records, &written{seq: q.rec.Seq, nums: q.nums, alive: true})
-		dbg("REC %x %v input %v marks %q", q.rec.Seq, q.nums, q.rec.Input, q.rec.Buf[HeaderBytes+q.rec.Frame:])
+		for _, num := range q.nums {
+			if l := &o.w.lines[num]; l.settled && l.source < clientSource && o.w.strict {
+				return false, fmt.Errorf("line %d is read again, though its position was synced before its segment was unlinked", num)
+			}
+		}
 		for _, ref := range q.refs {
 			ref.input = q.rec.Seq
 		}
@@ -427,7 +435,7 @@ func (o *owner) append() (bool, error) {
 	}
 	o.queue = o.queue[n:]
 	o.noteDrops()
-	if err != nil && errors.Is(err, ErrClosed) {
+	if errors.Is(err, ErrClosed) {
 		return false, err
 	}
 	return err == nil, nil

@@ -224,14 +224,14 @@ func (r *Reader) inBlock(off, n int64) bool {
 	return off >= r.blockAt && off+n <= r.blockAt+int64(r.blockN)
 }
 
-// fill reads the block at off.
-func (r *Reader) fill(off, extent int64) error {
+// fill reads the block at off, need bytes of it at least.
+func (r *Reader) fill(off, need, extent int64) error {
 	if r.block == nil {
 		r.block = make([]byte, blockSize)
 	}
 	r.blockN = 0
-	n := int(min(blockSize, extent-off))
-	if _, err := r.file.ReadAt(r.block[:n], off); err != nil {
+	n, err := r.file.ReadAt(r.block[:min(blockSize, extent-off)], off)
+	if int64(n) < need {
 		return shortened(err)
 	}
 	r.blockAt, r.blockN = off, n
@@ -249,7 +249,7 @@ func shortened(err error) error {
 // header reads the header at p. The checksum of a large frame is not checked: this life wrote it, or recovery has read it.
 func (r *Reader) header(p *place, extent int64) error {
 	if !r.inBlock(p.off, HeaderBytes) && r.small && extent-p.off >= HeaderBytes {
-		if err := r.fill(p.off, extent); err != nil {
+		if err := r.fill(p.off, HeaderBytes, extent); err != nil {
 			return err
 		}
 	}
@@ -274,7 +274,7 @@ func (r *Reader) data(p place, extent int64) (data []byte, stop bool, err error)
 		if r.pinned {
 			return nil, true, nil
 		}
-		if err := r.fill(p.off, extent); err != nil {
+		if err := r.fill(p.off, n, extent); err != nil {
 			return nil, false, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -84,7 +85,7 @@ func (s *Spool) due(now time.Time, tick time.Duration) []*segment {
 	}
 	var due []*segment
 	for _, g := range s.segs {
-		if g.w != nil && g.syncErr == nil && (!g.headSynced || (g.first <= want && g.dirty(s.acked))) {
+		if g.w != nil && g.syncErr == nil && ((!g.headSynced && s.rules.syncBeforeUnlink) || (g.first <= want && g.dirty(s.acked))) {
 			due = append(due, g)
 		}
 	}
@@ -208,8 +209,11 @@ func (s *Spool) reap() {
 		}
 	}
 	if err := s.saveAcks(s.now(), true); err != nil {
-		// Go on: what is acked may go. Without the cursor, recovery reads more of the log files again than it must.
-		s.warn("saving the cursor failed, frames may be sent again after a crash", "err", err)
+		s.warn("saving the cursor failed, acked segments stay", "err", err)
+		if !errors.Is(err, syscall.ENOSPC) {
+			return
+		}
+		// A file system that copies on write is full: to unlink is the way out. Recovery reads more again than it must.
 	}
 	for _, g := range done {
 		if err := s.discard(g); err != nil {

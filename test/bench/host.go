@@ -80,7 +80,11 @@ control: {socket: %q}
 	}
 	h.cmd = exec.Command(binary, "run", "--config", path, "--log-level", "warn")
 	h.cmd.Stderr = os.Stderr
-	return h.cmd.Start()
+	if err := h.cmd.Start(); err != nil {
+		h.cmd = nil
+		return err
+	}
+	return nil
 }
 
 func (h *host) stop() {
