@@ -29,7 +29,7 @@ func rotate(maxFile int, more ...string) map[string]string {
 func fourContainers(r *rig) []*container {
 	return []*container{
 		r.launch("one", writerOptions{out: script.TagsOneCall, err: script.Bare, rate: 40_000, log: rotate(50)}),
-		r.launch("many", writerOptions{out: script.TagsManyCalls, err: script.TagsOneCall, rate: 40_000, log: rotate(50)}),
+		r.launch("many", writerOptions{out: script.TagsManyCalls, err: script.TagsOneCall, rate: 40_000, log: rotate(50, "compress", "true")}),
 		r.launch("bare", writerOptions{out: script.BareManyCalls, err: script.Bare, rate: 20_000, log: rotate(30)}),
 		r.launch("long", writerOptions{out: script.TagsManyCalls, err: script.Bare, rate: 60_000, long: true}),
 	}
@@ -89,7 +89,7 @@ func TestRotation(t *testing.T) {
 	var all []*container
 	for name, o := range map[string]writerOptions{
 		"fast":     {out: script.TagsOneCall, err: script.Bare, rate: 300_000, groups: 600, log: rotate(5)},
-		"compress": {out: script.TagsManyCalls, err: script.Bare, rate: 100_000, groups: 180, log: rotate(5)},
+		"compress": {out: script.TagsManyCalls, err: script.Bare, rate: 100_000, groups: 180, log: rotate(5, "compress", "true")},
 		// Hundreds of rotations, but so many files kept that only a reader that overlooks one can lose it.
 		"storm": {out: script.TagsOneCall, rate: 1_000_000, groups: 1500, log: rotate(200)},
 		"two":   {out: script.TagsOneCall, err: script.Bare, rate: 60_000, groups: 100, log: rotate(2)},

@@ -60,6 +60,7 @@ start_engine() {
 
 have gcc || { if have apt-get; then install gcc libc6-dev; else install gcc; fi; }
 if ! answers; then
+	[ -z "${DOCKER_HOST:-}" ] || die "the engine of DOCKER_HOST=$DOCKER_HOST does not answer, or is not on this machine"
 	have dockerd || { if have apt-get; then install docker.io; else install docker; fi; }
 	answers || start_engine || die "no Docker engine answers on $socket and none could be started"
 fi
