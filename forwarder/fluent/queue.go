@@ -18,7 +18,7 @@ type Frame struct {
 
 // Queue is what a Sender takes frames from.
 //
-// Next, Rewind and Wait are called by one goroutine. Ack comes from another, also while one of them runs.
+// Next, Rewind and Wait are called by one goroutine. Ack may come from another, while Next or Wait runs.
 type Queue interface {
 	// Next appends the frames that follow the last ones it gave, at most maxFrames, and of maxBytes together unless the
 	// first alone is larger. None means that there is none yet.

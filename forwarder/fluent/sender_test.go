@@ -277,8 +277,8 @@ func TestReceiverManners(t *testing.T) {
 			r.check(0)
 		}},
 		{"closes after each message", receiver.Behaviour{CloseAfterMessage: true}, 100, 0, func(r *rig) {
-			if n := r.recv.Stats().Connections; n > 120 {
-				r.Errorf("%d connections for 100 frames", n)
+			if n := r.recv.Stats().Connections; n > 120 || r.disconnects(oneMessage) < 90 {
+				r.Errorf("%d connections for 100 frames, %d of them for one message by intent", n, r.disconnects(oneMessage))
 			}
 			r.recv.Set(receiver.Behaviour{})
 			before := r.recv.Stats().Connections

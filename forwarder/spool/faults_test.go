@@ -265,6 +265,7 @@ func TestDropOldest(t *testing.T) {
 	}
 	s.Reader().Rewind()
 	before := s.Stats()
+	mustAppend(t, s, record(pad, 3))
 	mustAppend(t, s, record("last", 3))
 	if after := s.Stats(); after.Dropped <= before.Dropped || after.AckedSeq <= before.AckedSeq {
 		t.Fatalf("nothing dropped: %+v", after)
@@ -364,6 +365,7 @@ func FuzzRecover(f *testing.F) {
 			mustAppend(t, s, record(b, i, "k", b))
 			want = append(want, b)
 		}
+		s.step(s.now()) // saves the cursor
 		kill(s)
 		if s, err = Open(testConfig(dir), quiet(), nil); err != nil {
 			t.Fatal(err)
