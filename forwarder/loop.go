@@ -281,7 +281,7 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	before := time.Now().UnixNano()
 	want := share
 	data, err := f.Read(l.buf[:want+tail.MarkerBytes])
-	if err == nil && len(data) == want && bytes.IndexByte(data, '\n') < 0 {
+	if err == nil && len(data) >= want && bytes.IndexByte(data, '\n') < 0 {
 		want = len(l.buf) - tail.MarkerBytes // a long line: as much of it as the buffer holds
 		data, err = f.Read(l.buf)
 	}
@@ -290,7 +290,7 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	}
 	now := time.Now().UnixNano()
 	used := l.lines(s, f, data, now)
-	if used < len(data) && (used == 0 && len(data) == len(l.buf)-tail.MarkerBytes || f.long) {
+	if used < len(data) && (used == 0 && len(data) >= len(l.buf)-tail.MarkerBytes || f.long) {
 		used += l.piece(s, f, data[used:], now) // the buffer is full of one line, or what follows belongs to such a line
 	}
 	for _, st := range s.streams {
@@ -299,7 +299,7 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	f.Advance(data[:used])
 	s.bytes += int64(used)
 	l.metrics.bytes += int64(used)
-	if len(data) == want {
+	if len(data) >= want {
 		s.more, f.tailN = true, 0
 		return used, nil
 	}

@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Connections that ended, by reason."}, []string{"reason"}),
 		refusals: counter("refusals_total", "Times a receiver closed the connection on frames without acknowledging any."),
 		ackSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "fairlead_forward_ack_seconds",
-			Help:    "Time from writing a frame to its acknowledgement.",
+			Help:    "Time from writing a frame to reading its acknowledgement, which a quiet sender may put off for 50 ms.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
 		addressUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "fairlead_forward_address_up",
 			Help: "1 if the last thing known of the address is an acknowledgement, 0 if it is a failure or nothing is known."}, []string{"address"}),

@@ -20,7 +20,7 @@ type peer struct {
 	host    string
 	port    uint16
 	failed  map[netip.Addr]time.Time // when its addresses last failed, for the last few minutes only
-	failing time.Time                // when one of them last did
+	failing time.Time                // when the entry as a whole last did
 
 	pings     answer    // does it ack pings
 	learned   time.Time // when that became `no`
@@ -63,12 +63,7 @@ func (p *peer) fail(addr netip.Addr, now time.Time) {
 			delete(p.failed, a)
 		}
 	}
-	p.failed[addr], p.failing = now, now
-}
-
-func (p *peer) works(addr netip.Addr) {
-	delete(p.failed, addr)
-	p.failing = time.Time{}
+	p.failed[addr] = now
 }
 
 // leastFailed puts those that have not failed for longest first, and the ones that did not fail at all in random order,

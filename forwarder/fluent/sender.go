@@ -54,7 +54,7 @@ type tune struct {
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
-	drain: 500 * time.Millisecond, lazyAck: 100 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second}
+	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second}
 
 // NewSender takes a Config that is valid. With no destination in it, Run only waits. Of the senders that share m, one
 // runs at a time.
@@ -187,6 +187,7 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	}
 	s.limit = 1
 	c.p.fail(c.remote, now)
+	c.p.failing = now
 	s.m.addressUp.WithLabelValues(c.p.address).Set(0)
 	refused := peerLeft && inFlight > 0 && c.frames == 0
 	if refused {
@@ -216,7 +217,7 @@ func (s *Sender) fault(err error, refused bool, attrs ...slog.Attr) (pause time.
 	return max(rand.N(limit), 1)
 }
 
-// delivering notes that a connection has got a frame through.
+// delivering notes that a connection has got a frame through, or that it answers and none is left.
 func (s *Sender) delivering(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

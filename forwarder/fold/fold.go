@@ -11,7 +11,6 @@ package fold
 
 import (
 	"slices"
-	"sync"
 )
 
 // Pos is where a record lies. File numbers grow in reading order within a source.
@@ -48,7 +47,7 @@ type Event struct {
 	Language, Rule string // what joined it; constant strings
 }
 
-// Folder is a validated configuration, shared by all streams. It may be used by several goroutines; a Stream may not.
+// Folder is a validated configuration, shared by all streams. It belongs with its Streams to one goroutine at a time.
 type Folder struct {
 	enabled  bool
 	langs    []*language
@@ -56,8 +55,36 @@ type Folder struct {
 	maxBytes int
 	rules    []userRule
 
-	// events are the buffers of streams that have nothing open, so that a thousand quiet streams hold none.
-	events sync.Pool
+	// free are the buffers of streams that have nothing open, so that a thousand quiet streams hold none.
+	free      []*event
+	freeBytes int
+}
+
+// What free may hold. It is a list and no sync.Pool, which the collector empties at each of its runs: in a small heap those come
+// so often that the buffers would be made anew all the time.
+const (
+	maxFree      = 64
+	maxFreeBytes = 1 << 20
+)
+
+// get takes an event to use.
+func (f *Folder) get() *event {
+	n := len(f.free)
+	if n == 0 {
+		return new(event)
+	}
+	e := f.free[n-1]
+	f.free = f.free[:n-1]
+	f.freeBytes -= cap(e.own)
+	return e
+}
+
+// put gives an event back.
+func (f *Folder) put(e *event) {
+	if len(f.free) < maxFree && f.freeBytes+cap(e.own) <= maxFreeBytes {
+		f.free = append(f.free, e)
+		f.freeBytes += cap(e.own)
+	}
 }
 
 // New validates the configuration and compiles its rules.
@@ -79,7 +106,6 @@ func New(cfg Config) (*Folder, error) {
 		wait:     int64(cfg.Wait),
 		maxBytes: int(cfg.MaxBytes),
 		rules:    rules,
-		events:   sync.Pool{New: func() any { return new(event) }},
 	}, nil
 }
 

@@ -128,7 +128,7 @@ func (s *Stream) haunt(b []byte) {
 	j.lastTime = int64(binary.BigEndian.Uint64(b[29:]))
 	j.time = int64(binary.BigEndian.Uint64(b[37:]))
 
-	e := s.f.events.Get().(*event)
+	e := s.f.get()
 	e.judgement = j
 	e.rule = "prefix-continuation"
 	if j.state != 0 {

@@ -11,7 +11,7 @@ func (s *Stream) start(emit func(*Event)) *event {
 	}
 	e := s.spare
 	if e == nil {
-		e = s.f.events.Get().(*event)
+		e = s.f.get()
 	}
 	s.spare = nil
 	e.time = s.line.time
@@ -124,7 +124,7 @@ func (s *Stream) give(e *event, emit func(*Event)) {
 	if s.spare == nil {
 		s.spare = e
 	} else {
-		s.f.events.Put(e)
+		s.f.put(e)
 	}
 }
 

@@ -113,7 +113,7 @@ func (s *Stream) Retain() {
 	}
 	s.line = line{}
 	if len(s.open) == 0 && s.spare != nil {
-		s.f.events.Put(s.spare)
+		s.f.put(s.spare)
 		s.spare = nil
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -121,25 +120,26 @@ func (s *Spool) writable(n int64) *segment {
 }
 
 // mend deals with a write that failed after n bytes: whole records stay, the rest is cut off. If the disk is not merely full
-// the segment is not written to again. It returns how many records are in.
+// the segment is not written to again, unless it is new: segments would pile up as long as the disk fails. It returns how
+// many records are in.
 func (s *Spool) mend(g *segment, recs []*Record, n int64, err error) (int, error) {
 	k, whole := 0, int64(0)
 	for k < len(recs) && whole+int64(len(recs[k].Buf)) <= n {
 		whole += int64(len(recs[k].Buf))
 		k++
 	}
-	full := errors.Is(err, syscall.ENOSPC)
+	keep := noSpace(err) || (k == 0 && g.last == g.first)
 	if n > whole {
 		if terr := g.w.truncate(g.size + whole); terr != nil {
 			// Recovery skips the piece: it is no whole record, and the next segment goes on with the next number.
-			full = false
+			keep = false
 			s.mu.Lock()
 			g.disk += n - whole
 			s.bytes += n - whole
 			s.mu.Unlock()
 		}
 	}
-	if !full {
+	if !keep {
 		s.mu.Lock()
 		s.rollNext = true
 		s.mu.Unlock()
@@ -202,13 +202,12 @@ func (s *Spool) roll(now time.Time) error {
 	h.marks = uint32(len(head) - HeaderBytes)
 	sealHeader(head, h)
 	g := &segment{first: h.seq, last: h.seq, path: filepath.Join(s.cfg.Dir, segmentName(h.seq))}
-	w, err := s.createSegment(g.path)
-	if err != nil {
-		return err
+	create := s.createSegment
+	if s.rebase {
+		create = s.createBase
 	}
-	if _, err := w.write([][]byte{head}, 0); err != nil {
-		_ = w.Close()
-		_ = s.disk.remove(g.path) // if it stays, the next attempt replaces it: no number of it was given out
+	w, err := create(g, head)
+	if err != nil {
 		return err
 	}
 	g.w, g.size, g.disk = w, int64(len(head)), int64(len(head))
@@ -224,23 +223,59 @@ func (s *Spool) roll(now time.Time) error {
 	return nil
 }
 
-// createSegment makes the file, and the directory again if somebody removed it under us.
-func (s *Spool) createSegment(path string) (file, error) {
-	w, err := s.disk.create(path)
-	switch {
-	case errors.Is(err, os.ErrExist): // left by an attempt whose first write failed
-		if err := s.disk.remove(path); err != nil {
-			return nil, err
-		}
-		return s.disk.create(path)
-	case errors.Is(err, os.ErrNotExist):
-		s.log.Error("spool directory is gone, making it again", "path", s.cfg.Dir)
-		if err := s.remake(); err != nil {
-			return nil, err
-		}
-		return s.disk.create(path)
+// createSegment makes the file of g with its head, and the directory again if somebody removed it under us.
+func (s *Spool) createSegment(g *segment, head []byte) (file, error) {
+	w, err := s.createWith(g.path, head)
+	if !errors.Is(err, os.ErrNotExist) {
+		return w, err
 	}
-	return w, err
+	s.log.Error("spool directory is gone, making it again", "path", s.cfg.Dir)
+	if err := s.remake(); err != nil {
+		return nil, err
+	}
+	return s.createWith(g.path, head)
+}
+
+const baseTemp = "base.tmp"
+
+// createBase makes the first segment of a life. It gets its name when it is on disk, so a segment name tells that the base of
+// its life was whole once: from then on the cursor may pass what former lives left damaged.
+func (s *Spool) createBase(g *segment, head []byte) (file, error) {
+	tmp := filepath.Join(s.cfg.Dir, baseTemp)
+	w, err := s.createWith(tmp, head)
+	if err != nil {
+		return nil, err
+	}
+	if err = w.sync(); err == nil {
+		err = s.disk.rename(tmp, g.path)
+	}
+	if err == nil {
+		err = s.disk.syncDir(s.cfg.Dir)
+	}
+	if err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	g.synced, g.headSynced = g.first, true
+	return w, nil
+}
+
+// createWith makes a file with the head of a segment in it. One of the same name was left by an attempt that failed: no
+// sequence number of it was given out.
+func (s *Spool) createWith(path string, head []byte) (file, error) {
+	if err := s.disk.remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	w, err := s.disk.create(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.write([][]byte{head}, 0); err != nil {
+		_ = w.Close()
+		_ = s.disk.remove(path)
+		return nil, err
+	}
+	return w, nil
 }
 
 // remake takes a directory of the same name as a former one that was removed.

@@ -58,9 +58,13 @@ func (s *Spool) total() (bytes, frames int64) {
 	return s.bytes, s.count.frames
 }
 
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
 // fullDisk makes a full spool of a full disk.
 func (s *Spool) fullDisk(err error) error {
-	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+	if !noSpace(err) {
 		return err
 	}
 	s.space.tried = false

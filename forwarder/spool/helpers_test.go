@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -128,12 +127,6 @@ func equal(t testing.TB, got, want []string) {
 			t.Fatalf("item %d: got %.80q, want %.80q", i, got[i], want[i])
 		}
 	}
-}
-
-// logged is a log whose text can be looked at.
-func logged() (*slog.Logger, *bytes.Buffer) {
-	var b bytes.Buffer
-	return slog.New(slog.NewTextHandler(&b, nil)), &b
 }
 
 func readFile(t testing.TB, path string) []byte {

@@ -3,19 +3,9 @@ package spool
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
-)
-
-const (
-	blockSize = 64 << 10
-	// smallFrame is the largest frame handed out as bytes. Larger ones are worth a sendfile.
-	smallFrame = 32 << 10
-	// unreadableAfter is how long a segment may answer with read errors before it is given up. A volume may come back.
-	unreadableAfter = 15 * time.Minute
 )
 
 // Frame is a frame to be sent. File and Data are valid until the next call of Next.
@@ -161,147 +151,6 @@ func (r *Reader) locate() (p place, known, ok bool) {
 	}
 }
 
-// load reads the header of p, and its frame if it is small. It stops where a frame would not go into the call any more.
-func (r *Reader) load(p *place, known, some bool, room int64) (data []byte, stop bool, err error) {
-	if err := r.open(p.seg); err != nil {
-		return nil, false, err
-	}
-	extent := r.extent(p.seg)
-	if !known {
-		if r.small && r.pinned && !r.inBlock(p.off, HeaderBytes) {
-			return nil, true, nil
-		}
-		if err := r.header(p, extent); err != nil {
-			return nil, false, err
-		}
-		if p.snapshot() || p.input() {
-			return nil, false, nil
-		}
-	}
-	if some && int64(p.frame) > room {
-		return nil, true, nil
-	}
-	r.small = p.frame <= smallFrame
-	if known && !r.small { // it was refused or cut off before: make sure that is not because its bytes went bad
-		if r.pinned {
-			return nil, true, nil
-		}
-		return nil, false, r.verify(*p, extent)
-	}
-	if !r.small {
-		return nil, false, nil
-	}
-	return r.data(*p, extent)
-}
-
-func (r *Reader) open(g *segment) error {
-	if r.file != nil && r.fileSeg == g {
-		return nil
-	}
-	if r.file != nil {
-		_ = r.file.Close()
-		r.file, r.fileSeg = nil, nil
-	}
-	r.blockN = 0
-	f, err := os.Open(g.path)
-	if errors.Is(err, os.ErrNotExist) {
-		f, err = r.s.reopen(g, err)
-	}
-	if err != nil {
-		return err
-	}
-	r.file, r.fileSeg = f, g
-	return nil
-}
-
-func (r *Reader) extent(g *segment) int64 {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	return g.size
-}
-
-func (r *Reader) inBlock(off, n int64) bool {
-	return off >= r.blockAt && off+n <= r.blockAt+int64(r.blockN)
-}
-
-// fill reads the block at off, need bytes of it at least.
-func (r *Reader) fill(off, need, extent int64) error {
-	if r.block == nil {
-		r.block = make([]byte, blockSize)
-	}
-	r.blockN = 0
-	n, err := r.file.ReadAt(r.block[:min(blockSize, extent-off)], off)
-	if int64(n) < need {
-		return shortened(err)
-	}
-	r.blockAt, r.blockN = off, n
-	return nil
-}
-
-// shortened makes damage of the end of a file that was longer when it was written.
-func shortened(err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the file was cut off", errDamaged)
-	}
-	return err
-}
-
-// header reads the header at p. The checksum of a large frame is not checked: this life wrote it, or recovery has read it.
-func (r *Reader) header(p *place, extent int64) error {
-	if !r.inBlock(p.off, HeaderBytes) && r.small && extent-p.off >= HeaderBytes {
-		if err := r.fill(p.off, HeaderBytes, extent); err != nil {
-			return err
-		}
-	}
-	b := r.head[:]
-	if r.inBlock(p.off, HeaderBytes) {
-		b = r.block[p.off-r.blockAt:]
-	} else if _, err := r.file.ReadAt(b, p.off); err != nil {
-		return shortened(err)
-	}
-	h, ok := decodeHeader(b)
-	if !ok || h.seq != p.seq || h.size() > extent-p.off {
-		return errDamaged
-	}
-	p.header = h
-	return nil
-}
-
-// data returns the bytes of a small frame. It stops if they are not in the block and the block is in use.
-func (r *Reader) data(p place, extent int64) (data []byte, stop bool, err error) {
-	n := HeaderBytes + int64(p.frame)
-	if !r.inBlock(p.off, n) || (!r.inBlock(p.off, p.size()) && p.size() <= blockSize) {
-		if r.pinned {
-			return nil, true, nil
-		}
-		if err := r.fill(p.off, n, extent); err != nil {
-			return nil, false, err
-		}
-	}
-	rec := r.block[p.off-r.blockAt:]
-	if p.size() <= int64(len(rec)) && checksum(rec[:p.size()]) != p.crc {
-		return nil, false, errDamaged
-	}
-	r.pinned = true
-	return rec[HeaderBytes:n:n], false, nil
-}
-
-// verify reads the whole record at p.
-func (r *Reader) verify(p place, extent int64) error {
-	if r.block == nil {
-		r.block = make([]byte, blockSize)
-	}
-	r.blockN = 0
-	sc := scanner{f: r.file, end: extent, buf: r.block}
-	if h, ok := sc.check(p.off, p.seq, p.seq); !ok || h != p.header {
-		if sc.failure != nil {
-			return sc.failure
-		}
-		return errDamaged
-	}
-	return nil
-}
-
 // pass moves on behind p. It reports whether p is a frame to be sent.
 func (r *Reader) pass(p place, known bool) bool {
 	s := r.s
@@ -398,9 +247,10 @@ func (r *Reader) skip(g *segment) {
 		n++
 	}
 	r.flight, r.replay = r.flight[n:], 0
-	if r.seg == nil {
+	switch r.seg {
+	case nil:
 		r.after = max(r.after, g.first)
-	} else if r.seg == g {
+	case g:
 		r.seg, r.after = nil, g.first
 	}
 }

@@ -12,16 +12,18 @@ import (
 
 // recovery reads what former lives left.
 //
-// Data is taken from every valid record. Positions are taken only from one unbroken run of sequence numbers: it starts at the
-// newest snapshot before which nothing is missing, which is the base of a life (Open synced all it claims) or the head of a
-// segment with everything before it acked, and ends at the first number that is missing. A mark behind a hole would claim
-// lines that were in the hole: they would be lost. Lines behind the hole are read again instead.
+// Data is taken from every valid record. Positions are taken only from one unbroken run of sequence numbers. It starts at the
+// newest snapshot before which nothing is missing: the base of a life, for Open synced all that it claims, or the head of a
+// segment of the newest life with everything before it acked. (In older lives acked does not mean sent: the cursor went
+// past what was damaged.) It ends at the first number that is missing. A mark behind a hole would claim lines that were in
+// the hole: they would be lost. Lines behind the hole are read again instead.
 type recovery struct {
 	s          *Spool
 	marks      *marks
 	acked      uint64
 	ackedKnown bool
 	newest     uint64          // the highest sequence number anything speaks of
+	newestLife uint64          // the newest that got as far as its base
 	badLives   map[uint64]bool // lives of which a segment was set aside
 	run        bool            // the run has not met a hole
 	next       uint64          // the number the run goes on with
@@ -83,14 +85,21 @@ func (r *recovery) list() ([]uint64, error) {
 	r.badLives = map[uint64]bool{}
 	var firsts []uint64
 	for _, e := range entries {
+		if e.Name() == baseTemp { // an Open that did not end
+			if err := r.s.disk.remove(filepath.Join(r.s.cfg.Dir, baseTemp)); err != nil {
+				return nil, err
+			}
+		}
 		if first, ok := parseName(e.Name(), segmentSuffix); ok && first>>32 < math.MaxUint32 {
 			firsts = append(firsts, first)
 			r.newest = max(r.newest, first)
+			r.newestLife = max(r.newestLife, first>>32)
 		} else if first, ok := parseName(e.Name(), badSuffix); ok && first>>32 < math.MaxUint32 {
 			r.newest = max(r.newest, first)
 			if !strings.Contains(e.Name(), "-") { // a whole segment, not a piece of one
 				r.badLives[first>>32] = true
 			}
+			r.newestLife = max(r.newestLife, first>>32)
 		}
 	}
 	return firsts, nil
@@ -169,7 +178,7 @@ func (r *recovery) take(g *segment, sc *scanner, off int64, h header) {
 	if err == nil {
 		err = eachMark(b, func(_, _ []byte) {})
 	}
-	start := off == 0 && h.snapshot() && (h.seq <= r.acked+1 || r.oldest(g) || (h.base() && r.intact(b)))
+	start := off == 0 && h.snapshot() && (r.followsAcked(g) || (h.base() && r.intact(b)))
 	switch {
 	case err != nil: // it was read a moment ago: treat it as missing
 		r.run = false
@@ -186,10 +195,14 @@ func (r *recovery) take(g *segment, sc *scanner, off int64, h header) {
 	}
 }
 
-// oldest reports whether g may start the run because `acked` is torn and nothing is older. Segments go from the oldest on, and
-// only when the next one's head is on disk, so what is missing before g was acked, unless it was set aside.
-func (r *recovery) oldest(g *segment) bool {
-	return !r.started && !r.ackedKnown && !r.badLives[g.first>>32]
+// followsAcked reports whether everything before g was acked. If `acked` is torn, so it was if nothing older is there: segments
+// go from the oldest on, and only when the next one's head is on disk; but a segment may have been set aside.
+func (r *recovery) followsAcked(g *segment) bool {
+	life := g.first >> 32
+	if life != r.newestLife {
+		return false
+	}
+	return g.first <= r.acked+1 || (!r.started && !r.ackedKnown && !r.badLives[life])
 }
 
 // setAside renames a segment that cannot be read at all.

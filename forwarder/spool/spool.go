@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -155,11 +154,11 @@ func (s *Spool) start() error {
 		return err
 	}
 	now := s.now()
-	if err := s.openAcks(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+	if err := s.openAcks(); err != nil && !noSpace(err) {
 		return err
 	}
 	// On a full disk the spool opens all the same: what is in it can still be sent, which makes room.
-	if err := s.roll(now); err != nil && !errors.Is(err, syscall.ENOSPC) {
+	if err := s.roll(now); err != nil && !noSpace(err) {
 		return err
 	} else if err != nil {
 		s.log.Error("disk is full, the spool takes nothing until there is room", "path", s.cfg.Dir, "err", err)
@@ -167,9 +166,6 @@ func (s *Spool) start() error {
 	}
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
-	if err := s.syncSegment(s.active); err != nil {
-		return err
-	}
 	s.removeEmpty()
 	s.reap()
 	return nil
@@ -290,12 +286,12 @@ func (s *Spool) poke() {
 	}
 }
 
-// warn logs what keeps failing at most once a minute.
-func (s *Spool) warn(msg string, args ...any) {
+// complain logs what keeps failing at most once a minute. syncMu is held.
+func (s *Spool) complain(msg string, args ...any) {
 	now := s.now()
 	if t, ok := s.trouble[msg]; ok && now.Sub(t) < time.Minute {
 		return
 	}
 	s.trouble[msg] = now
-	s.log.Log(context.Background(), slog.LevelError, msg, args...)
+	s.log.Error(msg, args...)
 }

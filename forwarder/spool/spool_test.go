@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -72,4 +73,37 @@ func TestKilledLifeIsRead(t *testing.T) {
 	s := opened(t, testConfig(dir), nil)
 	equal(t, drain(t, s), want)
 	balanced(t, s)
+}
+
+// TestMemoryDoesNotGrow spools many small frames that nobody takes, then opens them again: nothing is kept per record.
+func TestMemoryDoesNotGrow(t *testing.T) {
+	dir := memoryDir(t)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	s := opened(t, testConfig(dir), nil)
+	var recs []*Record
+	for range 64 {
+		recs = append(recs, record(strings.Repeat("x", 256), 3, "k", "v"))
+	}
+	mustAppend(t, s, recs...)
+	before := heap()
+	for range 2000 {
+		mustAppend(t, s, recs...)
+	}
+	if grown := heap() - before; grown > 64<<10 {
+		t.Fatalf("%d bytes more after 128000 records", grown)
+	}
+	kill(s)
+	s = opened(t, testConfig(dir), nil)
+	if grown := heap() - before; grown > 64<<10 {
+		t.Fatalf("%d bytes more after recovery", grown)
+	}
+	if got := s.Stats().PendingFrames; got != 2001*64 {
+		t.Fatalf("%d frames", got)
+	}
+	runtime.KeepAlive(s)
 }

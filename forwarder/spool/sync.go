@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -42,12 +41,12 @@ func (s *Spool) step(now time.Time) time.Duration {
 	tick := s.cfg.SyncAfter / 5
 	for _, g := range s.due(now, tick) {
 		if err := s.syncSegment(g); err != nil {
-			s.warn("sync of the spool failed", "segment", g.path, "err", err)
+			s.complain("sync of the spool failed", "segment", g.path, "err", err)
 		}
 	}
 	if since := now.Sub(s.acksAt); since >= ackEvery || since < 0 {
 		if err := s.saveAcks(now, false); err != nil {
-			s.warn("saving the cursor failed, frames may be sent again after a crash", "err", err)
+			s.complain("saving the cursor failed, frames may be sent again after a crash", "err", err)
 		}
 	}
 	s.reap()
@@ -204,20 +203,20 @@ func (s *Spool) reap() {
 	s.mu.Unlock()
 	if s.rules.syncBeforeUnlink && !next.headSynced {
 		if err := s.syncSegment(next); err != nil {
-			s.warn("sync of the spool failed, acked segments stay", "segment", next.path, "err", err)
+			s.complain("sync of the spool failed, acked segments stay", "segment", next.path, "err", err)
 			return
 		}
 	}
 	if err := s.saveAcks(s.now(), true); err != nil {
-		s.warn("saving the cursor failed, acked segments stay", "err", err)
-		if !errors.Is(err, syscall.ENOSPC) {
+		s.complain("saving the cursor failed, acked segments stay", "err", err)
+		if !noSpace(err) {
 			return
 		}
 		// A file system that copies on write is full: to unlink is the way out. Recovery reads more again than it must.
 	}
 	for _, g := range done {
 		if err := s.discard(g); err != nil {
-			s.warn("an acked segment cannot be removed", "segment", g.path, "err", err)
+			s.complain("an acked segment cannot be removed", "segment", g.path, "err", err)
 			return
 		}
 		s.mu.Lock()
@@ -266,7 +265,7 @@ func (s *Spool) look() {
 		return
 	}
 	if _, err := os.Lstat(g.path); errors.Is(err, os.ErrNotExist) {
-		s.warn("segment was removed under us, going on in a new one", "segment", g.path)
+		s.complain("segment was removed under us, going on in a new one", "segment", g.path)
 		s.mu.Lock()
 		s.rollNext = true
 		s.mu.Unlock()

@@ -194,7 +194,8 @@ func (b *Balancer) drop(before time.Time) {
 	defer b.mu.Unlock()
 	for f := range b.flows {
 		if f.last.Load() < before.UnixNano() && f.forget(mode) {
-			b.dropped.Add(1)
+			b.dropped.Add(1) // before anybody can notice
+			f.end(mode)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (f *flow) forward() {
 	f.copy(f.backend, f.client)
 	_ = f.backend.CloseWrite()
 	back.Wait()
-	f.close()
+	f.close(false)
 }
 
 // copy copies from src to dst. A failure of either cuts both. What a client sends on a forgotten flow is swallowed, or
@@ -83,34 +83,34 @@ func (f *flow) copy(dst, src *net.TCPConn) {
 	}
 }
 
-// forget ends the flow for being idle, and reports whether it was still one.
+// forget marks the flow as idle for too long, and reports whether it was still one.
 func (f *flow) forget(mode Mode) bool {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead || f.backend == nil || f.forgotten.Load() {
-		f.mu.Unlock()
 		return false
 	}
 	f.mode = mode
 	f.forgotten.Store(true)
-	f.mu.Unlock()
+	return true
+}
+
+// end ends a forgotten flow the way the mode says.
+func (f *flow) end(mode Mode) {
 	switch mode {
 	case FIN:
-		f.close()
+		f.close(false)
 	case RST:
 		f.cut()
 	default:
 		_ = f.backend.Close()
 	}
-	return true
 }
 
-// close ends both sides with FIN.
-func (f *flow) close() { f.end(false) }
-
 // cut ends both sides with RST.
-func (f *flow) cut() { f.end(true) }
+func (f *flow) cut() { f.close(true) }
 
-func (f *flow) end(reset bool) {
+func (f *flow) close(reset bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.dead {

@@ -135,28 +135,26 @@ func (h *host) get(path string, to any) error {
 	return json.NewDecoder(resp.Body).Decode(to)
 }
 
-// mix is the Rails mix: records of real logs, without their times.
-func (b *bench) mix() ([][]byte, error) {
-	var lines [][]byte
-	for _, c := range []string{"rails61-default-tags", "rails51-calls-tags", "rails61-no-tags", "rails61-lograge", "rails61-simple", "sidekiq"} {
-		f, err := os.Open(filepath.Join(b.corpora, c, "json.log.gz"))
-		if err != nil {
-			return nil, err
-		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, err
-		}
-		sc := bufio.NewScanner(z)
-		sc.Buffer(nil, 1<<20)
-		for sc.Scan() {
-			line := sc.Bytes()
-			lines = append(lines, append([]byte(nil), line[:bytes.LastIndex(line, []byte(`"time":"`))+8]...))
-		}
-		_ = f.Close()
-		if err := sc.Err(); err != nil {
-			return nil, err
-		}
+// corpora are the applications of the Rails mix: container n writes what the nth of them wrote.
+var corpora = []string{"rails61-default-tags", "rails51-calls-tags", "rails61-lograge", "sidekiq", "rails61-no-tags", "rails61-simple"}
+
+// records are those of container n, without their times.
+func (b *bench) records(n int) ([][]byte, error) {
+	f, err := os.Open(filepath.Join(b.corpora, corpora[n%len(corpora)], "json.log.gz"))
+	if err != nil {
+		return nil, err
 	}
-	return lines, nil
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	var lines [][]byte
+	sc := bufio.NewScanner(z)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		line := sc.Bytes()
+		lines = append(lines, append([]byte(nil), line[:bytes.LastIndex(line, []byte(`"time":"`))+8]...))
+	}
+	return lines, sc.Err()
 }

@@ -1,0 +1,3 @@
+package spool
+import "fmt"
+func dbg(f string, a ...any) { if *historySeed != 0 { fmt.Printf(f+"\n", a...) } }
