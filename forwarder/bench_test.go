@@ -85,7 +85,11 @@ func BenchmarkLoop(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				disc := newDiscovery(cfg.Sources, log, f.folding, f.single, nil)
+				disc, err := newDiscovery(cfg.Sources, log, f.folding, f.single, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer disc.alarm.close()
 				l := f.newLoop(log, disc, sp, newReleaser(sp))
 				reader := sp.Reader()
 				var frames []spool.Frame

@@ -24,20 +24,20 @@ type discovery struct {
 	log     *slog.Logger
 	watcher *tail.Watcher // nil where the kernel gives none: everything is polled
 	folds   [2]*fold.Folder
-	wake    chan struct{} // there is something for the loop
+	alarm   *alarm // rung when there is something for the loop
 
 	questions chan chan Status
 
-	mu        sync.Mutex // guards what follows
-	recalls   map[string][]recall
-	sources   map[string]*source   // by name
-	folders   map[string][]*source // by the folder that their hints come from
-	watched   map[string]bool
-	arrived   []*source // not yet taken by the loop
-	rescan    bool // hints were lost
-	blind     bool // a folder could not be watched
-	rootLost  trouble
-	scanLost  map[string]*trouble
+	mu       sync.Mutex // guards what follows
+	recalls  map[string][]recall
+	sources  map[string]*source   // by name
+	folders  map[string][]*source // by the folder that their hints come from
+	watched  map[string]bool
+	arrived  []*source // not yet taken by the loop
+	rescan   bool      // hints were lost
+	blind    bool      // a folder could not be watched
+	rootLost trouble
+	scanLost map[string]*trouble
 }
 
 const (
@@ -45,12 +45,16 @@ const (
 	pollPathEvery = 5 * time.Second // paths that hints are expected for
 )
 
-func newDiscovery(cfg Sources, log *slog.Logger, folding, plainLines *fold.Folder, recalls map[string][]recall) *discovery {
+func newDiscovery(cfg Sources, log *slog.Logger, folding, plainLines *fold.Folder, recalls map[string][]recall) (*discovery, error) {
+	a, err := newAlarm()
+	if err != nil {
+		return nil, err
+	}
 	return &discovery{
 		cfg: cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
-		wake: make(chan struct{}, 1), questions: make(chan chan Status),
+		alarm: a, questions: make(chan chan Status, 16),
 		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
-	}
+	}, nil
 }
 
 // watch hears the kernel's hints until the context ends.
@@ -156,11 +160,24 @@ func (d *discovery) glob(cfg *Files, now time.Time) {
 		}
 	}
 	paths, _ := filepath.Glob(cfg.Path)
+	there := make(map[string]bool, len(paths))
 	for _, path := range paths {
+		there[path] = true
+	}
+	for i := 0; i < len(paths); i++ {
+		path := paths[i]
 		d.mu.Lock()
 		known := d.sources[path] != nil
+		live := ""
+		if !known {
+			live = d.rotatedFrom(path, there)
+		}
 		d.mu.Unlock()
-		if known || d.rotated(path, paths) {
+		if live != "" && !there[live] { // the former life read it, and what it was rotated to is all there is yet
+			there[live] = true
+			paths = append(paths, live)
+		}
+		if known || live != "" {
 			continue
 		}
 		s := &source{name: path, tag: cfg.Tag, format: plain, fold: d.folds[0]}
@@ -174,13 +191,20 @@ func (d *discovery) glob(cfg *Files, now time.Time) {
 	}
 }
 
-// rotated says whether a path is a rotated sibling of one of the others.
-func (d *discovery) rotated(path string, paths []string) bool {
+// rotatedFrom answers whose rotated sibling a path is: that of a file that is there, or of a source, whose own path may lead nowhere
+// until its writer makes it anew, or of one that an earlier life read. It is empty for a source of its own. d.mu is held.
+func (d *discovery) rotatedFrom(path string, there map[string]bool) string {
 	dir, base := filepath.Split(path)
-	return slices.ContainsFunc(paths, func(o string) bool {
-		odir, obase := filepath.Split(o)
-		return odir == dir && tail.Sibling(obase, base)
-	})
+	for i := 1; i < len(base); i++ {
+		if base[i] != '.' && base[i] != '-' {
+			continue
+		}
+		live := dir + base[:i]
+		if (there[live] || d.sources[live] != nil || d.recalls[live] != nil) && tail.Sibling(base[:i], base) {
+			return live
+		}
+	}
+	return ""
 }
 
 func (d *discovery) watchDir(dir string) {
@@ -232,7 +256,7 @@ func (d *discovery) add(s *source, dir string, now time.Time) {
 	d.mu.Lock()
 	d.arrived = append(d.arrived, s)
 	d.mu.Unlock()
-	d.signal()
+	d.alarm.ring()
 }
 
 func (d *discovery) scan(s *source, now time.Time) {
@@ -257,13 +281,6 @@ func (d *discovery) scan(s *source, now time.Time) {
 		}
 	}
 	d.mu.Unlock()
-}
-
-func (d *discovery) signal() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
 }
 
 // handle acts on hints, each folder's files once however many there are.
@@ -315,7 +332,7 @@ func (d *discovery) handle(hints []tail.Hint) {
 		d.scan(s, now)
 	}
 	if len(scan) > 0 {
-		d.signal()
+		d.alarm.ring()
 	}
 }
 

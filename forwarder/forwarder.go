@@ -43,6 +43,7 @@ type Forwarder struct {
 	spool  *spool.Spool
 	sender *fluent.Sender
 	disc   *discovery
+	last   *Status // once the reading loop has ended
 }
 
 // New checks the configuration and registers the metrics. It opens nothing.
@@ -85,7 +86,11 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 
 	sender := fluent.NewSender(f.cfg.Forward, &queue{spool: sp, reader: sp.Reader()}, f.log.With("component", "fluent"), f.sendM)
 	log := f.log.With("component", "tail")
-	disc := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(sp.Marks(), log))
+	disc, err := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(sp.Marks(), log))
+	if err != nil {
+		return err
+	}
+	defer disc.alarm.close()
 	if disc.watcher, err = tail.NewWatcher(); err != nil {
 		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
 	}
@@ -112,7 +117,12 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		defer end()
 		disc.look(time.Now())
 		close(f.ready)
-		if err := l.run(reading); err != nil || ctx.Err() == nil {
+		err := l.run(reading)
+		last := l.status()
+		f.mu.Lock()
+		f.last = &last
+		f.mu.Unlock()
+		if err != nil || ctx.Err() == nil {
 			return err
 		}
 		f.drain(all, sp)

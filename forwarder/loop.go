@@ -50,29 +50,25 @@ type loop struct {
 // run turns until the context ends, then brings into the spool what could not be read again.
 func (l *loop) run(ctx context.Context) error {
 	l.began = time.Now().UnixNano()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	defer context.AfterFunc(ctx, l.disc.alarm.ring)()
+	wait := time.Duration(0)
 	for {
-		select {
-		case <-ctx.Done():
+		l.disc.alarm.wait(wait)
+		if ctx.Err() != nil {
 			return l.finish()
-		case <-timer.C:
-		case <-l.disc.wake:
-		case req := <-l.disc.questions:
-			req <- l.status()
-			continue
 		}
 		began := time.Now()
 		l.turn(began)
-		next := l.next(began.UnixNano())
-		timer.Reset(roundWait(time.Until(time.Unix(0, next))))
+		for answered := false; !answered; {
+			select {
+			case answer := <-l.disc.questions:
+				answer <- l.status()
+			default:
+				answered = true
+			}
+		}
+		wait = time.Until(time.Unix(0, l.next(began.UnixNano())))
 	}
-}
-
-// roundWait spares a wake-up: the Go runtime waits in epoll_wait by whole milliseconds, rounded down, and so a timer of 34.4 ms
-// wakes the process twice. Whole milliseconds and a little less than the kernel's timer slack (50 µs) are waited for once.
-func roundWait(d time.Duration) time.Duration {
-	return d.Truncate(time.Millisecond) + 40*time.Microsecond
 }
 
 // next says when the next turn begins: not sooner than turnEvery after this one, and no later than the first source wants.
@@ -235,6 +231,9 @@ func (l *loop) visit(s *source) {
 		return
 	}
 	s.trouble.over(l.log, "log file is read again", "path", f.Path)
+	if !s.more {
+		l.unpacked(f)
+	}
 	if n > 0 {
 		s.lastData = l.now
 	}
@@ -267,16 +266,6 @@ func (l *loop) turnOver(s *source, f *openFile) bool {
 // how many bytes were taken.
 func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	last := f == s.files[len(s.files)-1]
-	if !s.more {
-		if err := f.Look(); err != nil {
-			return 0, err
-		}
-		if f.Size() == f.Offset() {
-			s.eof, s.eofAt = last, l.now
-			f.tailN = 0
-			return 0, nil
-		}
-	}
 	s.more, s.eof = false, false
 	before := time.Now().UnixNano()
 	want := share
@@ -287,6 +276,11 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	}
 	if err != nil {
 		return 0, err
+	}
+	if len(data) == 0 {
+		s.eof, s.eofAt = last, before
+		f.tailN = 0
+		return 0, nil
 	}
 	now := time.Now().UnixNano()
 	used := l.lines(s, f, data, now)

@@ -77,6 +77,9 @@ func newStreamMark(name string, open []fold.Pos, cover *streamMark, done, fed in
 	}
 	if cover != nil {
 		m.Done = max(m.Done, cover.Done)
+		if len(open) == 0 {
+			m.From = max(m.From, cover.From) // what lies before is not given to the fold again, now or later
+		}
 	}
 	for _, p := range open {
 		if p.Start >= m.Done {

@@ -48,6 +48,7 @@ type builder struct {
 	sources []*source
 	busy    bool // a source that feeds it has more input
 	bytes   int
+	feeders int // sources that may add to it
 }
 
 // record is a sealed frame on its way to the spool.
@@ -76,6 +77,7 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 			o.builders[s.tag] = b
 		}
 		s.builder = b
+		b.feeders++
 	}
 	if b.Events() == 0 || b.sources == nil {
 		b.Buf = o.buffer()
@@ -232,14 +234,28 @@ func (o *output) sourceGone(s *source, files []*openFile) {
 	for _, f := range files {
 		o.letGo(s, f)
 	}
+	if b := s.builder; b != nil {
+		s.builder = nil
+		if b.feeders--; b.feeders == 0 { // then nothing is in it
+			delete(o.builders, b.tag)
+		}
+	}
 }
 
 // letRetire hands on what was let go, once nothing sealed waits for the spool.
 func (o *output) letRetire() {
-	if len(o.retired) == 0 || o.bytes > 0 && o.unmarkedRetired() {
+	if len(o.retired) == 0 {
 		return
 	}
+	// A source whose events are still in a frame under construction has to wait. The others do not wait for it: among many
+	// busy sources there is always one.
+	var safe, wait []retired
 	for _, r := range o.retired {
+		if r.source.unmarked {
+			wait = append(wait, r)
+			continue
+		}
+		safe = append(safe, r)
 		if r.file == nil {
 			for _, key := range r.source.stale {
 				o.spool.SetMark(key, nil)
@@ -247,11 +263,7 @@ func (o *output) letRetire() {
 			r.source.stale = nil
 		}
 	}
-	o.retire(o.retired, o.seq)
-	o.retired = nil
-}
-
-// unmarkedRetired says whether a frame under construction holds events of a file that was let go.
-func (o *output) unmarkedRetired() bool {
-	return slices.ContainsFunc(o.retired, func(r retired) bool { return r.source.unmarked })
+	if o.retired = wait; len(safe) > 0 {
+		o.retire(safe, o.seq)
+	}
 }

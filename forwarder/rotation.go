@@ -72,12 +72,18 @@ func (l *loop) release(s *source, f *openFile) bool {
 	if i < s.current {
 		s.current--
 	}
-	if l.packed == f {
-		l.packed = nil
-	}
+	l.unpacked(f)
 	s.forget(f)
 	l.out.letGo(s, f)
 	return true
+}
+
+// unpacked lets the next archive be unpacked, once this one was read or is read no more. A trace that began in it may hold it
+// longer: it may well go on in the archive after it.
+func (l *loop) unpacked(f *openFile) {
+	if l.packed == f {
+		l.packed = nil
+	}
 }
 
 // forget has a file's mark deleted with the next mark written, unless a newer file has taken its key.
@@ -117,6 +123,7 @@ func (l *loop) truncated(s *source, f *openFile) {
 	if i < s.current {
 		s.current--
 	}
+	l.unpacked(f)
 	l.out.letGo(s, f)
 }
 
@@ -147,6 +154,9 @@ func (l *loop) leave(s *source, f *openFile) {
 	}
 	if err := f.Look(); err != nil || f.Size() > f.Offset()+int64(f.tailN) {
 		return
+	}
+	if s.hinted.Load() {
+		return // its path may lead to another file by now
 	}
 	if s.chain.State() == tail.Missing && (!f.Deleted() || s.dir != "" || l.now-s.lastData < int64(l.cfg.Sources.RotateWait)) {
 		return // about to be created anew, or dockerd goes on writing to the deleted file
@@ -179,9 +189,11 @@ func (l *loop) remove(i int) {
 	s := l.sources[i]
 	l.sources = slices.Delete(l.sources, i, i+1)
 	l.disc.forget(s)
+	s.chain.CloseAll() // what was opened in this moment is found again as another source
 	files := s.files
 	s.files, s.current = nil, 0
 	for _, f := range files {
+		l.unpacked(f)
 		s.forget(f)
 	}
 	for _, r := range s.recalls {
@@ -253,15 +265,23 @@ func (l *loop) finish() error {
 	l.arrive()
 	for _, s := range l.sources {
 		l.adopt(s)
-		if !slices.ContainsFunc(s.files, func(f *openFile) bool { _ = f.Look(); return f.Deleted() }) {
+		last := -1 // of those that are deleted
+		for i, f := range s.files {
+			if _ = f.Look(); f.Deleted() {
+				last = i
+			}
+		}
+		if last < 0 {
 			continue
 		}
 		if ok, _ := s.prepare(time.Unix(0, l.now+int64(time.Hour)), l.tags); !ok {
 			continue
 		}
-		for i, f := range s.files {
-			if !f.Deleted() || f.Packed() {
-				break
+		for i, f := range s.files[:last+1] { // an older one that has its name is read too: the order holds
+			if f.Packed() {
+				if l.packed = nil; !l.unpackFile(s, f) {
+					break
+				}
 			}
 			s.current = i
 			for {

@@ -222,6 +222,10 @@ func (s *source) adopt(now time.Time) []*openFile {
 
 // marks appends the marks of all files of the source to a record.
 func (l *loop) marks(dst []byte, s *source) []byte {
+	for _, key := range s.stale { // before the marks: a new file may have been given the same key
+		dst = appendMark(dst, key, nil)
+	}
+	s.stale = s.stale[:0]
 	for _, f := range s.files {
 		m := mark{Number: f.number, ID: f.ID}
 		high := f.fed
@@ -238,6 +242,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 			m.Streams = append(m.Streams, sm)
 		}
 		for _, sm := range f.unmet(s.streams) {
+			sm.From = max(sm.From, f.fed) // none of the lines up to there was of this stream
 			high = max(high, sm.Done)
 			m.Streams = append(m.Streams, sm)
 		}
@@ -245,10 +250,6 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		l.value = m.append(l.value[:0])
 		dst = appendMark(dst, markKey(s.name, f.ID), l.value)
 	}
-	for _, key := range s.stale {
-		dst = appendMark(dst, key, nil)
-	}
-	s.stale = s.stale[:0]
 	return dst
 }
 

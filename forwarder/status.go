@@ -1,7 +1,6 @@
 package forwarder
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,21 +60,34 @@ type Ledger struct {
 // Status asks the loops. It can be called from the time New returned.
 func (f *Forwarder) Status() Status {
 	f.mu.Lock()
-	disc, sender := f.disc, f.sender
+	disc, sender, last := f.disc, f.sender, f.last
 	f.mu.Unlock()
 	if disc == nil {
 		return Status{}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	var st Status
-	answer := make(chan Status, 1)
-	select {
-	case disc.questions <- answer:
-		st = <-answer
-	case <-ctx.Done():
-		st.Stalled = true
+	if last == nil {
+		answer := make(chan Status, 1)
+		timeout := time.NewTimer(time.Second)
+		defer timeout.Stop()
+		select {
+		case disc.questions <- answer:
+			disc.alarm.ring()
+			select {
+			case st := <-answer:
+				last = &st
+			case <-timeout.C:
+			}
+		case <-timeout.C:
+		}
 	}
+	if last == nil {
+		f.mu.Lock()
+		if last = f.last; last == nil { // it did not end meanwhile
+			last = &Status{Stalled: true}
+		}
+		f.mu.Unlock()
+	}
+	st := *last
 	st.Forward = sender.Status()
 	return st
 }

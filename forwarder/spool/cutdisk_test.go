@@ -174,12 +174,16 @@ func (c *cutFile) write(bufs [][]byte, off int64) (int64, error) {
 	for _, b := range bufs {
 		total += int64(len(b))
 	}
+	part := c.d.rng.Int64N(total)
+	if total == ackedBytes { // in one page already: the kernel copies it or not
+		part = 0
+	}
 	if c.d.countdown == 1 {
-		c.put(bufs, off, c.d.rng.Int64N(total+1))
+		c.put(bufs, off, part)
 	}
 	c.d.tick()
 	if c.d.chance(c.d.faults.write) {
-		n := c.d.rng.Int64N(total)
+		n := part
 		c.put(bufs, off, n)
 		return n, &os.PathError{Op: "write", Err: []error{syscall.EIO, syscall.ENOSPC}[c.d.rng.IntN(2)]}
 	}

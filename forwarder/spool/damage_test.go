@@ -13,7 +13,7 @@ import (
 // small is a directory with one life: a base and four frames with marks. It returns the segment, and where its records end.
 func small(t *testing.T) (dir string, seg []byte, ends []int) {
 	t.Helper()
-	dir = memoryDir(t)
+	dir = filepath.Join(memoryDir(t), "spool")
 	s := opened(t, testConfig(dir), nil)
 	mustAppend(t, s, record("zero", 1, "k", "0"))
 	mustAppend(t, s, record("one", 1, "k", "1"), record("two", 2, "k", "2", "two", "x"))

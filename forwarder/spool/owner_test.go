@@ -38,6 +38,7 @@ type lineRef struct {
 	num        int
 	start, end int64
 	input      uint64 // the input record it lies in
+	queued     bool   // it lies in one that is to be written
 }
 
 type builder struct {
@@ -69,9 +70,13 @@ func newOwner(w *world, s *Spool) (*owner, error) {
 		}
 	}
 	upto, open := decodeInputs(marks["in"])
+	floor := uint64(0) // none is needed, else the first: what ends in the fold at once waits in a builder, without a mark
 	err := s.Inputs(func(seq uint64, frame []byte) error {
 		if seq <= upto && !slices.Contains(open, seq) {
 			return nil
+		}
+		if floor == 0 {
+			floor = seq
 		}
 		nums, err := numbers(string(frame))
 		for _, n := range nums {
@@ -79,6 +84,7 @@ func newOwner(w *world, s *Spool) (*owner, error) {
 		}
 		return err
 	})
+	s.SetInputFloor(floor)
 	return o, err
 }
 
@@ -296,7 +302,6 @@ func (o *owner) append() (bool, error) {
 				return false, fmt.Errorf("line %d is read again, though its position was synced before its segment was unlinked", num)
 			}
 		}
-		dbg("REC %x %v input %v marks %q", q.rec.Seq, q.nums, q.rec.Input, q.rec.Buf[HeaderBytes+q.rec.Frame:])
 		for _, ref := range q.refs {
 			ref.input = q.rec.Seq
 		}
@@ -344,7 +349,8 @@ func (o *owner) burst(source, n int) error {
 	for thread := range 3 {
 		if ev := st.open[thread]; ev != nil {
 			for _, ref := range ev.lines {
-				if ref.input == 0 {
+				if ref.input == 0 && !ref.queued {
+					ref.queued = true
 					body = append(strconv.AppendInt(body, int64(ref.num), 10), ' ')
 					q.nums = append(q.nums, ref.num)
 					q.refs = append(q.refs, ref)

@@ -26,6 +26,7 @@ type play struct {
 	seg   int64
 
 	cuts, damage, ticks, clients bool
+	swift                        bool // the receiver takes and acks a lot
 	faults                       faults
 	s                            *Spool
 	o                            *owner
@@ -55,6 +56,9 @@ func history(t testing.TB, dir string, seed uint64, r rules, marker bool) error 
 	}
 	if rng.IntN(3) == 0 {
 		p.faults = faults{write: 0.05, truncate: 0.3, sync: 0.03, create: 0.03, remove: 0.05}
+	}
+	if rng.IntN(4) == 0 { // all goes well but for the power: segments come and go
+		p.swift, p.cuts, p.damage, p.ticks, p.faults = true, true, false, false, faults{}
 	}
 	p.w.strict = p.faults == faults{} && !p.damage && !p.ticks
 	for life := range lives {
@@ -112,7 +116,6 @@ func (p *play) life(last bool) (ended bool, err error) {
 		return false, err
 	}
 	p.s = s
-	dbg("OPEN %+v marks %q", s.Stats(), s.Marks())
 	for _, r := range p.w.records { // Open has synced what a killed life left
 		r.safe = r.safe || !r.alive || !p.d.haunted(r.seq)
 	}
@@ -136,6 +139,12 @@ func (p *play) life(last bool) (ended bool, err error) {
 // turn is one random thing that happens while the process runs.
 func (p *play) turn() error {
 	o := p.o
+	if p.swift && p.rng.IntN(2) == 0 {
+		if err := p.send(); err != nil {
+			return err
+		}
+		p.step()
+	}
 	switch n := p.rng.IntN(100); {
 	case n < 20:
 		p.write()
@@ -246,7 +255,6 @@ func (p *play) deliver(f Frame) error {
 		}
 	}
 	p.sent = append(p.sent, sentFrame{f.Seq, f.Events})
-	dbg("SENT %x %d %q", f.Seq, f.Events, b)
 	return p.w.deliver(b)
 }
 
@@ -285,7 +293,6 @@ func (p *play) check() error {
 // down is the time from the end of one process to the start of the next.
 func (p *play) down(ended bool) {
 	cut := p.cuts && p.rng.IntN(2) == 0
-	dbg("DOWN ended %v cut %v s %v names %v faults %v", ended, cut, p.s != nil, p.d.sorted(p.d.names), p.faults)
 	p.d.countdown = -1
 	if p.s != nil {
 		p.excuse(p.s.acksSaved)
@@ -403,7 +410,6 @@ func (p *play) rot() {
 	if !ok {
 		return
 	}
-	dbg("ROT %s", name)
 	limit := uint64(1<<64 - 1)
 	for _, other := range names {
 		if f, ok := parseName(other, segmentSuffix); ok && f > first {

@@ -34,7 +34,7 @@ type recovery struct {
 func (r *recovery) recover() error {
 	s := r.s
 	r.acked, r.ackedKnown = readAcked(s.cfg.Dir)
-	s.acked, s.acksSaved, s.acksSynced = r.acked, r.acked, r.acked
+	s.acked, s.acksSaved = r.acked, r.acked // after a kill it may be in the page cache only
 	r.newest = r.acked
 	firsts, err := r.list()
 	if err != nil {

@@ -131,7 +131,7 @@ func (c *Chain) scan(now time.Time) (err error) {
 		}
 		return err
 	}
-	resume := int64(0) // in a copy of the truncated file
+	var resume Known // in a copy of the truncated file
 	for _, n := range names {
 		cand, ok, oerr := c.open(n, now)
 		if errors.Is(oerr, fs.ErrNotExist) {
@@ -153,7 +153,7 @@ func (c *Chain) scan(now time.Time) (err error) {
 				break
 			}
 			if c.cut != nil && cand.holds(c.cut) {
-				found, resume = append(found, cand), c.cut.off
+				found, resume = append(found, cand), Known{Marker: c.cut.Marker(c.cut.off), Resume: c.cut.off}
 				break
 			}
 		}
@@ -167,11 +167,10 @@ func (c *Chain) scan(now time.Time) (err error) {
 		c.first(found)
 		return nil
 	}
-	copied := resume > 0
 	c.cut = nil
 	for i, cand := range found {
 		f := c.take(cand, -1)
-		if i == 0 && copied {
+		if i == 0 && resume.Resume > 0 {
 			f.resume(resume)
 		}
 	}
@@ -194,7 +193,7 @@ func (c *Chain) first(found []candidate) {
 		f := c.take(cand, match[i])
 		f.AfterGap = gap && i == start
 		if match[i] >= 0 {
-			f.resume(c.known[match[i]].Resume)
+			f.resume(c.known[match[i]])
 		}
 	}
 	c.known = nil
@@ -208,7 +207,7 @@ func resolve(found []candidate, known []Known) []int {
 	for i, cand := range found {
 		match[i] = -1
 		for k, kn := range known {
-			if !used[k] && !cand.packed && cand.st.id == kn.ID && cand.st.size >= kn.Marker.Off && kn.Marker.fits(cand.f) {
+			if !used[k] && cand.st.id == kn.ID && cand.fits(kn.Marker) {
 				match[i], used[k] = k, true
 				break
 			}
@@ -219,14 +218,36 @@ func resolve(found []candidate, known []Known) []int {
 			continue // two files may well begin with the same banner
 		}
 		for i := len(found) - 1; i >= 0; i-- { // the newest first: an archive is costly to look into
-			cand := found[i]
-			if match[i] < 0 && (cand.packed && packedFits(cand.f, kn.Marker) || !cand.packed && cand.st.size >= kn.Marker.Off && kn.Marker.fits(cand.f)) {
-				match[i] = k
+			if match[i] < 0 && found[i].fits(kn.Marker) {
+				match[i], used[k] = k, true
+				break
+			}
+		}
+	}
+	// A file of which little or nothing was read has no marker to tell it by once it was packed. It is told by its place, directly
+	// before one that is known: files before that count as done, and one that was not read would be lost.
+	k := len(known)
+	for i := len(found) - 1; i >= 0; i-- {
+		if match[i] >= 0 {
+			k = match[i]
+			continue
+		}
+		for p := k - 1; p >= 0 && k < len(known); p-- {
+			if !used[p] && known[p].Marker.Off < MarkerBytes && found[i].fits(known[p].Marker) {
+				match[i], used[p], k = p, true, p
 				break
 			}
 		}
 	}
 	return match
+}
+
+// fits says whether the file, or the text in the archive, holds what the marker was made of.
+func (cand candidate) fits(m Marker) bool {
+	if cand.packed {
+		return m == Marker{} || packedFits(cand.f, m)
+	}
+	return cand.st.size >= m.Off && m.fits(cand.f)
 }
 
 // open opens a name. ok is false for what is not a file, and for one that may not be read and has held up the others long enough.
@@ -263,17 +284,9 @@ func (c *Chain) isSeen(cand candidate) bool {
 		if cand.packed {
 			head, headN, size := s.head, s.headN, s.size
 			if s.file != nil {
-				st, err := statFile(s.file.f)
-				if err != nil {
+				var err error
+				if head, headN, size, err = s.file.glance(); err != nil {
 					continue
-				}
-				size = st.size
-				var buf [MarkerBytes]byte
-				if headN, err = pread(s.file.f, buf[:], 0); err != nil {
-					continue
-				}
-				if headN > 0 {
-					head = sum(buf[:headN])
 				}
 			}
 			if headN == 0 {
@@ -292,12 +305,7 @@ func (cand candidate) holds(cut *File) bool {
 	if cut.off == 0 {
 		return false
 	}
-	n := min(cut.off, MarkerBytes)
-	m := Marker{Off: cut.off, Sum: sum(cut.before[MarkerBytes-n:])}
-	if cand.packed {
-		return packedFits(cand.f, m)
-	}
-	return cand.st.size >= cut.off && m.fits(cand.f)
+	return cand.fits(cut.Marker(cut.off))
 }
 
 func (c *Chain) take(cand candidate, known int) *File {
@@ -325,10 +333,10 @@ func closeAll(found []candidate) {
 
 // resume sets where reading of a just opened file begins; in an archive it takes effect when it is unpacked. A file that was cut
 // short since it was matched is read from its start.
-func (f *File) resume(off int64) {
+func (f *File) resume(k Known) {
 	if f.packed {
-		f.off = off
-	} else if err := f.seek(off); err != nil {
+		f.off, f.remembered = k.Resume, k.Marker
+	} else if err := f.seek(k.Resume); err != nil {
 		f.off, f.Known = 0, -1
 	}
 }
@@ -363,7 +371,7 @@ func (c *Chain) Moved() bool {
 	defer c.mu.Unlock()
 	var st unix.Stat_t
 	if err := unix.Stat(c.Path, &st); err != nil {
-		return c.state == Present || !errors.Is(err, unix.ENOENT)
+		return c.state != NoFolder || !errors.Is(err, unix.ENOENT) // where the log is missing, its folder may have gone since
 	}
 	return c.state != Present || c.live.Ino != st.Ino || c.live.Dev != st.Dev || len(c.hurt) > 0
 }
@@ -385,6 +393,7 @@ func (c *Chain) Close(f *File) error {
 		if s.file != f {
 			continue
 		}
+		_ = f.fingerprint() // it may have been taken of a file that held less
 		s.file, s.head, s.headN, s.size = nil, f.head, f.headN, f.size
 		if st, err := statFile(f.f); err == nil {
 			s.mtime = st.mtime

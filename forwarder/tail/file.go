@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,14 +22,18 @@ type File struct {
 	// remembered.
 	AfterGap bool
 
-	f      *os.File
-	packed bool  // a .gz that Unpack has not seen yet
-	off    int64 // the next byte to read
-	before [MarkerBytes]byte
-	head   uint64 // fingerprint of its first bytes, to know its compressed copy by
-	headN  int
-	size   int64
-	nlink  uint32
+	mu      sync.Mutex // guards f, which Unpack replaces while a scan may look into it
+	f       *os.File
+	archive *os.File // what f was unpacked from: while it has a name, the text can be had again
+	packed  bool     // a .gz that was not unpacked yet
+	off     int64    // the next byte to read
+	before  [MarkerBytes]byte
+	// remembered is the marker that a packed file was found by: before it is unpacked, none can be made of its text.
+	remembered Marker
+	head       uint64 // fingerprint of its first bytes, to know its compressed copy by
+	headN      int
+	size       int64
+	nlink      uint32
 }
 
 // Offset is where the next byte to be read lies.
@@ -37,20 +42,23 @@ func (f *File) Offset() int64 { return f.off }
 // Size is the file's size when it was last looked at.
 func (f *File) Size() int64 { return f.size }
 
-// Deleted says whether the file had no name left when it was last looked at.
-func (f *File) Deleted() bool { return f.nlink == 0 && !f.packed }
+// Deleted says whether the file had no name left when it was last looked at. An unpacked file goes by its archive.
+func (f *File) Deleted() bool { return f.nlink == 0 }
 
 // Look asks the kernel how large the file is and whether it still has a name.
 func (f *File) Look() error {
-	if f.packed {
-		return nil
-	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.f.Fd()), &st); err != nil {
 		return fmt.Errorf("stat %s: %w", f.Path, err)
 	}
 	f.size, f.nlink = st.Size, uint32(st.Nlink)
-	if f.size < f.off {
+	if f.archive != nil {
+		if err := unix.Fstat(int(f.archive.Fd()), &st); err != nil {
+			return fmt.Errorf("stat %s: %w", f.Path, err)
+		}
+		f.nlink = uint32(st.Nlink)
+	}
+	if f.size < f.off && !f.packed {
 		return ErrRewritten
 	}
 	return nil
@@ -59,7 +67,7 @@ func (f *File) Look() error {
 // Blocks is the disk space that the file takes, in bytes.
 func (f *File) Blocks() int64 {
 	var st unix.Stat_t
-	if f.packed || unix.Fstat(int(f.f.Fd()), &st) != nil {
+	if unix.Fstat(int(f.f.Fd()), &st) != nil {
 		return 0
 	}
 	return st.Blocks * 512
@@ -113,21 +121,51 @@ func (f *File) seek(off int64) error {
 // Rewind moves the offset back to one at or before the present one, to read from there again.
 func (f *File) Rewind(off int64) error { return f.seek(off) }
 
-// fingerprint takes the first bytes of a file that is not read from its start.
-func (f *File) fingerprint() error {
-	var buf [MarkerBytes]byte
-	n, err := pread(f.f, buf[:], 0)
+// glance fingerprints the first bytes as they are now. It may be called by whoever scans.
+func (f *File) glance() (head uint64, headN int, size int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st, err := statFile(f.f)
 	if err != nil {
-		return err
+		return 0, 0, 0, err
 	}
-	if f.headN = n; n > 0 {
-		f.head = sum(buf[:n])
+	var buf [MarkerBytes]byte
+	if headN, err = pread(f.f, buf[:], 0); err != nil {
+		return 0, 0, 0, err
 	}
-	return nil
+	if headN > 0 {
+		head = sum(buf[:headN])
+	}
+	return head, headN, st.size, nil
 }
 
-// Marker makes the marker of the bytes before off.
-func (f *File) Marker(off int64) Marker { return markerAt(f.f, off) }
+// fingerprint takes the first bytes of a file that is not read from its start.
+func (f *File) fingerprint() error {
+	head, n, _, err := f.glance()
+	if err == nil && n >= f.headN {
+		f.head, f.headN = head, n
+	}
+	return err
+}
+
+// Marker makes the marker of the bytes before off. Before the offset it is made of what was read: the file may have been rewritten
+// since, and a marker that fits the new text would have it skipped.
+func (f *File) Marker(off int64) Marker {
+	switch {
+	case off == 0:
+		return Marker{}
+	case f.packed:
+		return f.remembered
+	case off == f.off:
+		return Marker{Off: off, Sum: sum(f.before[MarkerBytes-min(off, MarkerBytes):])}
+	}
+	return markerAt(f.f, off)
+}
 
 // Close lets the file go.
-func (f *File) Close() error { return f.f.Close() }
+func (f *File) Close() error {
+	if f.archive != nil {
+		_ = f.archive.Close()
+	}
+	return f.f.Close()
+}

@@ -37,8 +37,9 @@ func (f *File) Unpack(dir string) error {
 		_ = plain.Close()
 		return fmt.Errorf("unpack %s: %w", f.Path, err)
 	}
-	_ = f.f.Close()
-	f.f, f.packed, f.size, f.nlink = plain, false, n, 1
+	f.mu.Lock()
+	f.f, f.archive, f.packed, f.size = plain, f.f, false, n
+	f.mu.Unlock()
 	if f.off > 0 {
 		if serr := f.seek(f.off); serr != nil {
 			return serr
