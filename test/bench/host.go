@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -121,7 +122,8 @@ func (h *host) memory(key string) (int64, error) {
 }
 
 func (h *host) get(path string, to any) error {
-	c := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", h.socket) }}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", h.socket) }
+	c := http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer c.CloseIdleConnections()
 	resp, err := c.Get("http://fairlead" + path)
 	if err != nil {
