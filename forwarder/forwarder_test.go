@@ -18,7 +18,16 @@ import (
 	"github.com/fairlead/fairlead/internal/receiver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if env := os.Getenv(childEnv); env != "" {
+		if err := runChild(env); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // lab is a host: a folder of containers, a receiver, and one forwarder at a time.
 type lab struct {

@@ -15,8 +15,8 @@ const (
 	frameBytes  = 256 << 10   // a frame is sealed at this size
 	frameAge    = time.Second // or at this age, however busy its source
 	appendBytes = 256 << 10   // sealed frames are appended together, at the latest at this size
-	buildBytes  = 4 << 20     // all frames under construction together; over it the largest is sealed
-	spareBytes  = 2 << 20     // buffers kept for the next frames
+	buildBytes  = 2 << 20     // memory of all frames under construction; over it the largest is sealed
+	spareBytes  = 3 << 20     // buffers kept for the next frames: no fewer than ever were in use at a time, or they are made anew
 )
 
 // output is the frames under construction and those sealed but not yet in the spool. It belongs to the reading loop.
@@ -27,7 +27,7 @@ type output struct {
 	marks    func(dst []byte, s *source) []byte
 	retire   func([]retired, uint64)
 	builders map[string]*builder
-	bytes    int // of all builders
+	bytes    int // of memory that all builders hold
 	sealed   []*record
 	size     int // of the sealed
 	spare    [][]byte
@@ -47,8 +47,9 @@ type builder struct {
 	first   int64 // when its first event came
 	sources []*source
 	busy    bool // a source that feeds it has more input
-	bytes   int
-	feeders int // sources that may add to it
+	bytes   int  // of memory that it holds
+	last    int  // size of its last record: the next is likely to be like it
+	feeders int  // sources that may add to it
 }
 
 // record is a sealed frame on its way to the spool.
@@ -80,10 +81,9 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 		b.feeders++
 	}
 	if b.Events() == 0 || b.sources == nil {
-		b.Buf = o.buffer()
+		b.Buf = o.buffer(b.last)
 		b.Reset(b.tag, spool.HeaderBytes)
 		b.first = now
-		b.bytes = 0
 	}
 	if !s.unmarked {
 		s.unmarked = true
@@ -91,7 +91,7 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 	}
 	bad := b.Add(ev.Time, ev.Lines, &st.fields, fluent.Extra{Part: ev.Part, PartLast: ev.PartLast})
 	o.metrics.badBytes += int64(bad)
-	n := b.Bytes()
+	n := cap(b.Buf)
 	o.bytes += n - b.bytes
 	b.bytes = n
 	s.events++
@@ -105,12 +105,12 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 // sealFull seals the frame of a source that is large enough. It is called between lines, when the folds are at rest.
 func (o *output) sealFull(s *source) {
 	b := s.builder
-	if b == nil || b.bytes < frameBytes && o.bytes < buildBytes {
+	if b == nil || b.Bytes() < frameBytes && o.bytes < buildBytes {
 		return
 	}
-	if b.bytes < frameBytes {
+	if b.Bytes() < frameBytes {
 		for _, other := range o.builders {
-			if other.bytes > b.bytes {
+			if len(other.sources) > 0 && other.Bytes() > b.Bytes() {
 				b = other
 			}
 		}
@@ -130,7 +130,7 @@ func (o *output) seal(b *builder) {
 		r.Buf = o.marks(r.Buf, s)
 		s.unmarked = false
 	}
-	b.Buf, b.sources = nil, nil
+	b.Buf, b.sources, b.last = nil, nil, len(r.Buf)
 	o.bytes -= b.bytes
 	b.bytes = 0
 	o.sealed = append(o.sealed, r)
@@ -203,18 +203,38 @@ func (o *output) append() bool {
 	return true
 }
 
-func (o *output) buffer() []byte {
-	if n := len(o.spare); n > 0 {
-		b := o.spare[n-1]
-		o.spare = o.spare[:n-1]
+// buffer finds or makes a buffer for a frame whose predecessor's record had the size given. There are two kinds, so that buffers are
+// neither outgrown nor wasted: those of busy tags have room for a whole frame, and few of them fit into buildBytes at a time;
+// those of quiet tags are small.
+func (o *output) buffer(size int) []byte {
+	want := 1 << 10
+	if size > smallRecord {
+		want = wholeRecord
+	} else if size > want {
+		want = smallRecord
+	}
+	for i := len(o.spare) - 1; i >= 0; i-- {
+		b := o.spare[i]
+		if n := cap(b); n < want || n > 2*smallRecord && want <= smallRecord {
+			continue
+		}
+		o.spare = slices.Delete(o.spare, i, i+1)
 		o.spareN -= cap(b)
 		return b
 	}
-	return nil
+	return make([]byte, 0, want)
 }
 
+const (
+	wholeRecord = frameBytes + 64<<10 // a frame, the event that made it full, and marks
+	smallRecord = 8 << 10
+)
+
+// recycle keeps a buffer for other frames, unless it is of neither kind: a small one that was outgrown.
 func (o *output) recycle(b []byte) {
-	if o.spareN+cap(b) <= spareBytes {
+	n := cap(b)
+	whole, small := n >= wholeRecord && n <= 2*wholeRecord, n <= 2*smallRecord
+	if (whole || small) && o.spareN+n <= spareBytes {
 		o.spare = append(o.spare, b[:0])
 		o.spareN += cap(b)
 	}

@@ -73,7 +73,12 @@ func (l *loop) release(s *source, f *openFile) bool {
 		s.current--
 	}
 	l.unpacked(f)
-	s.forget(f)
+	if s.anchor != nil {
+		s.forget(s.anchor)
+	}
+	if s.anchor = f; slices.ContainsFunc(s.files, func(o *openFile) bool { return o.ID == f.ID }) {
+		s.anchor = nil
+	}
 	l.out.letGo(s, f)
 	return true
 }
@@ -99,7 +104,7 @@ func (s *source) forget(f *openFile) {
 func (l *loop) truncated(s *source, f *openFile) {
 	l.metrics.truncations++
 	s.eof, s.more = false, true
-	unread := max(f.Size(), f.Offset()) - f.Offset()
+	unread := f.Unread()
 	s.chain.Truncated(f.File)
 	if err := s.chain.Scan(time.Unix(0, l.now)); err != nil {
 		l.log.Warn("cannot look for the truncated file's successor", "path", f.Path, "err", err)
@@ -107,7 +112,7 @@ func (l *loop) truncated(s *source, f *openFile) {
 	before := len(s.files)
 	l.adopt(s)
 	i := slices.Index(s.files, f)
-	if before < len(s.files) && s.files[before].Offset() > 0 { // a copy, from where f was read to
+	if before < len(s.files) && s.files[before].Offset() == f.Offset() && (f.Offset() > 0 || len(s.files)-before > 1) { // a copy, from where f was read to
 		copied := s.files[before]
 		copied.number, copied.done, copied.cover = f.number, f.done, f.cover
 		copied.fed, copied.long, copied.longAt = f.fed, f.long, f.longAt
@@ -192,6 +197,10 @@ func (l *loop) remove(i int) {
 	s.chain.CloseAll() // what was opened in this moment is found again as another source
 	files := s.files
 	s.files, s.current = nil, 0
+	if s.anchor != nil {
+		s.forget(s.anchor)
+		s.anchor = nil
+	}
 	for _, f := range files {
 		l.unpacked(f)
 		s.forget(f)
@@ -212,9 +221,12 @@ func (l *loop) rare() {
 	var oldest *source
 	for _, s := range l.sources {
 		files += len(s.files)
+		var cut *openFile
 		for i, f := range s.files {
 			if i >= s.current {
-				_ = f.Look()
+				if err := f.Look(); i == s.current && errors.Is(err, tail.ErrRewritten) {
+					cut = f
+				}
 				lag += max(0, f.Size()-f.Offset())
 			}
 			if f.Deleted() {
@@ -223,6 +235,9 @@ func (l *loop) rare() {
 					oldest = s
 				}
 			}
+		}
+		if cut != nil { // its copy may be gone by the time the spool has room again
+			l.truncated(s, cut)
 		}
 	}
 	l.detach = held

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/receiver"
 )
 
 func (l *lab) pack(path string) {
@@ -181,4 +183,78 @@ func openFiles(t *testing.T) int {
 		t.Skip(err)
 	}
 	return len(e)
+}
+
+// Copied and truncated while nobody looked, after the live file had been found empty: its mark says nothing, that of the copy
+// before it has to tell which copies are new.
+func TestCopyTruncateOfAnEmptyFileWhileDown(t *testing.T) {
+	l := newLab(t)
+	dir := filepath.Join(l.dir, "app")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.cfg.Sources.Files = []Files{{Path: filepath.Join(dir, "*.log"), Tag: "app"}}
+	path := filepath.Join(dir, "a.log")
+	copyTruncate := func() {
+		_ = os.Rename(path+".1", path+".2")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.append(path+".1", string(text))
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.append(path, strings.Join(numbered(0, 30), "\n")+"\n")
+	l.start()
+	l.await(path, numbered(0, 30)...)
+	l.append(path, "the last\n")
+	copyTruncate()
+	l.await(path, append(numbered(0, 30), "the last")...)
+	time.Sleep(600 * time.Millisecond) // the copy is let go
+	l.stop()
+	l.append(path, strings.Join(numbered(30, 40), "\n")+"\n")
+	copyTruncate()
+	l.append(path, "live\n")
+	l.start()
+	l.await(path, append(append(append(numbered(0, 30), "the last"), numbered(30, 40)...), "live")...)
+	l.balanced()
+}
+
+// The spool is full, and an unread file is copied and truncated: the copy is read first.
+func TestCopyTruncateWhileSpoolIsFull(t *testing.T) {
+	l := newLab(t)
+	dir := filepath.Join(l.dir, "app")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.cfg.Spool.MaxBytes = 8 << 20
+	l.cfg.Sources.Files = []Files{{Path: filepath.Join(dir, "*.log"), Tag: "app"}}
+	id := l.container(1)
+	var want []string
+	for i := range 24000 {
+		want = append(want, fmt.Sprintf("%d %s", i, strings.Repeat("y", 500)))
+	}
+	l.recv.Set(receiver.Behaviour{Refuse: true})
+	l.append(l.log(id), records(want, "stdout"))
+	l.start()
+	for l.f.Status().Spool.Full == "" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	path := filepath.Join(dir, "a.log")
+	l.append(path, strings.Join(numbered(0, 30), "\n")+"\n")
+	time.Sleep(2200 * time.Millisecond)
+	if err := os.WriteFile(path+".1", []byte(strings.Join(numbered(0, 30), "\n")+"\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(numbered(30, 90), "\n")+"\n"), 0o640); err != nil { // truncates, and grows beyond
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	_ = os.Remove(path + ".1") // it is held by now
+	l.recv.Set(receiver.Behaviour{})
+	l.await(path, numbered(0, 90)...)
+	l.await(id, want...)
+	l.balanced()
 }

@@ -1,9 +1,7 @@
 package test
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,20 +136,4 @@ func TestNULs(t *testing.T) {
 	l.writeJSON(2)
 	l.done()
 	r.finish()
-}
-
-// writeJSON appends groups as dockerd does: a record a line, all lines of a call with nearly the same time.
-func (l *logFile) writeJSON(groups int) {
-	l.t.Helper()
-	for range groups {
-		for _, w := range l.next() {
-			for line := range strings.Lines(w) {
-				text, err := json.Marshal(line)
-				if err != nil {
-					l.t.Fatal(err)
-				}
-				l.put(fmt.Sprintf(`{"log":%s,"stream":"stdout","time":%q}`+"\n", text, time.Now().UTC().Format(time.RFC3339Nano)))
-			}
-		}
-	}
 }

@@ -310,6 +310,10 @@ func (cand candidate) holds(cut *File) bool {
 
 func (c *Chain) take(cand candidate, known int) *File {
 	f := &File{ID: cand.st.id, Path: cand.path, Known: known, f: cand.f, packed: cand.packed, size: cand.st.size, nlink: cand.st.nlink}
+	if !f.packed {
+		f.top = f.size
+		_ = f.fingerprint()
+	}
 	c.scanned = true
 	c.fresh = append(c.fresh, f)
 	c.remember(&seen{id: f.ID, file: f})

@@ -33,7 +33,10 @@ type File struct {
 	head       uint64 // fingerprint of its first bytes, to know its compressed copy by
 	headN      int
 	size       int64
+	top        int64 // the largest size it was seen to have
 	nlink      uint32
+	// rewritten is set for good once a file of which nothing was read was found to have been rewritten.
+	rewritten bool
 }
 
 // Offset is where the next byte to be read lies.
@@ -51,18 +54,38 @@ func (f *File) Look() error {
 	if err := unix.Fstat(int(f.f.Fd()), &st); err != nil {
 		return fmt.Errorf("stat %s: %w", f.Path, err)
 	}
-	f.size, f.nlink = st.Size, uint32(st.Nlink)
+	shrunk := st.Size < f.size
+	f.size, f.nlink, f.top = st.Size, uint32(st.Nlink), max(f.top, st.Size)
 	if f.archive != nil {
 		if err := unix.Fstat(int(f.archive.Fd()), &st); err != nil {
 			return fmt.Errorf("stat %s: %w", f.Path, err)
 		}
 		f.nlink = uint32(st.Nlink)
 	}
-	if f.size < f.off && !f.packed {
+	if f.packed {
+		return nil
+	}
+	if f.off == 0 && f.archive == nil {
+		// Nothing was read that Read could compare. While the reader waits for room, the file may be copied, truncated and grow again.
+		if f.rewritten = f.rewritten || shrunk || f.headN > 0 && !f.begins(f.head, f.headN); !f.rewritten && f.headN < MarkerBytes {
+			_ = f.fingerprint()
+		}
+	}
+	if f.size < f.off || f.rewritten {
 		return ErrRewritten
 	}
 	return nil
 }
+
+// begins says whether the first n bytes are those of a fingerprint.
+func (f *File) begins(head uint64, n int) bool {
+	var buf [MarkerBytes]byte
+	got, err := pread(f.f, buf[:n], 0)
+	return err != nil || got == n && sum(buf[:n]) == head
+}
+
+// Unread is how many bytes behind the offset were seen at any time.
+func (f *File) Unread() int64 { return max(f.top-f.off, 0) }
 
 // Blocks is the disk space that the file takes, in bytes.
 func (f *File) Blocks() int64 {
@@ -83,6 +106,9 @@ func (f *File) Read(buf []byte) ([]byte, error) {
 		return nil, err
 	}
 	if got < n || !bytes.Equal(buf[:n], f.before[MarkerBytes-n:]) {
+		return nil, ErrRewritten
+	}
+	if f.off == 0 && f.headN > 0 && f.archive == nil && (f.rewritten || got < f.headN || sum(buf[:f.headN]) != f.head) {
 		return nil, ErrRewritten
 	}
 	f.size = max(f.size, f.off+int64(got-n))
@@ -142,7 +168,7 @@ func (f *File) glance() (head uint64, headN int, size int64, err error) {
 // fingerprint takes the first bytes of a file that is not read from its start.
 func (f *File) fingerprint() error {
 	head, n, _, err := f.glance()
-	if err == nil && n >= f.headN {
+	if err == nil {
 		f.head, f.headN = head, n
 	}
 	return err
