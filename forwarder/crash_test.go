@@ -178,8 +178,29 @@ func (w *crashWorld) create(l *crashLog) {
 	_ = f.Close()
 }
 
-// compose makes a unit and queues its records.
+// compose queues the records of a unit, or of two reports that two threads write into each other, call by call.
 func (w *crashWorld) compose(l *crashLog) {
+	if w.r.IntN(4) > 0 || l.plain {
+		l.pending = append(l.pending, w.unit(l, false)...)
+		return
+	}
+	a, b := w.unit(l, true), w.unit(l, true)
+	for calls := [2]int{4, 4}; calls[0]+calls[1] > 0; {
+		r, n := &a, &calls[0]
+		if w.r.IntN(calls[0]+calls[1]) >= calls[0] {
+			r, n = &b, &calls[1]
+		}
+		call := 1
+		if *n == 1 {
+			call = len(*r) // the frames are one call
+		}
+		l.pending, *r = append(l.pending, (*r)[:call]...), (*r)[call:]
+		*n--
+	}
+}
+
+// unit makes a unit, a report of four logger calls if calls says so.
+func (w *crashWorld) unit(l *crashLog, calls bool) (records []pendingRecord) {
 	w.n++
 	u := &unit{log: l, stream: "stdout"}
 	if !l.plain && w.r.IntN(3) == 0 {
@@ -193,6 +214,12 @@ func (w *crashWorld) compose(l *crashLog) {
 	}
 	var texts []string
 	switch k := w.r.IntN(10); {
+	case calls:
+		texts = []string{head("FATAL", "  "), head("FATAL", "RuntimeError (no stock):"), head("FATAL", "  ")}
+		for i := range 1 + w.r.IntN(12) {
+			texts = append(texts, fmt.Sprintf("[%s] app/models/order.rb:%d:in `take'", id, 3+i))
+		}
+		texts[3] = head("FATAL", "app/models/order.rb:3:in `take'")
 	case k == 0 && !l.plain:
 		texts = []string{head("INFO", strings.Repeat("0123456789abcdef", 1024*(1+w.r.IntN(5))+w.r.IntN(1024)))}
 	case k < 4:
@@ -208,22 +235,26 @@ func (w *crashWorld) compose(l *crashLog) {
 		ul := &unitLine{unit: u, text: text}
 		u.lines = append(u.lines, ul)
 		if l.plain {
-			l.pending = append(l.pending, pendingRecord{ul, u, text + "\n"})
+			records = append(records, pendingRecord{ul, u, text + "\n"})
 			continue
 		}
 		for len(text) >= 16384 {
-			l.pending = append(l.pending, pendingRecord{nil, u, jsonRecord(u.stream, text[:16384], at)})
+			records = append(records, pendingRecord{nil, u, jsonRecord(u.stream, text[:16384], at)})
 			text = text[16384:]
 		}
-		l.pending = append(l.pending, pendingRecord{ul, u, jsonRecord(u.stream, text+"\n", at)})
+		records = append(records, pendingRecord{ul, u, jsonRecord(u.stream, text+"\n", at)})
 	}
 	w.all = append(w.all, u)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.byText[u.text] = u
 	for _, ul := range u.lines {
+		if same := w.byLine[ul.text]; same != nil {
+			same.lost = true // a blank line of a report: the last one stands for all
+		}
 		w.byLine[ul.text] = ul
 	}
+	return records
 }
 
 // write writes up to n records that are queued.
@@ -277,10 +308,10 @@ func (w *crashWorld) step() {
 	l := w.logs[w.r.IntN(len(w.logs))]
 	switch k := w.r.IntN(100); {
 	case k < 60:
-		for range 1 + w.r.IntN(4) {
+		for len(l.pending) < 8 {
 			w.compose(l)
 		}
-		w.write(l, 1+w.r.IntN(20))
+		w.write(l, 1+w.r.IntN(16))
 	case k < 78:
 		w.rotate(l)
 	case k < 82:
@@ -371,7 +402,7 @@ func (w *crashWorld) forget(l *crashLog, i int) {
 	came := func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return !slices.ContainsFunc(f.lines, func(ul *unitLine) bool { return !ul.came })
+		return !slices.ContainsFunc(f.lines, func(ul *unitLine) bool { return !ul.came && !ul.lost })
 	}
 	if w.child == nil {
 		w.mu.Lock()

@@ -73,12 +73,7 @@ func (l *loop) release(s *source, f *openFile) bool {
 		s.current--
 	}
 	l.unpacked(f)
-	if s.anchor != nil {
-		s.forget(s.anchor)
-	}
-	if s.anchor = f; slices.ContainsFunc(s.files, func(o *openFile) bool { return o.ID == f.ID }) {
-		s.anchor = nil
-	}
+	s.forget(f)
 	l.out.letGo(s, f)
 	return true
 }
@@ -197,10 +192,6 @@ func (l *loop) remove(i int) {
 	s.chain.CloseAll() // what was opened in this moment is found again as another source
 	files := s.files
 	s.files, s.current = nil, 0
-	if s.anchor != nil {
-		s.forget(s.anchor)
-		s.anchor = nil
-	}
 	for _, f := range files {
 		l.unpacked(f)
 		s.forget(f)

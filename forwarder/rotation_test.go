@@ -185,7 +185,7 @@ func openFiles(t *testing.T) int {
 	return len(e)
 }
 
-// Copied and truncated while nobody looked, after the live file had been found empty: its mark says nothing, that of the copy
+// Copied and truncated while nobody looked, after the live file had been found empty: its mark fits anything, so that of the copy
 // before it has to tell which copies are new.
 func TestCopyTruncateOfAnEmptyFileWhileDown(t *testing.T) {
 	l := newLab(t)

@@ -41,9 +41,6 @@ type source struct {
 	number  uint32 // of the file opened last
 	// stale are keys of marks that are to be forgotten with the next mark written.
 	stale []string
-	// anchor is the file that was let go last, while of those after it nothing was read. Only its mark tells then what a later life
-	// finds beside them: an empty file's mark fits whatever was copied and truncated.
-	anchor *openFile
 
 	builder  *builder
 	unmarked bool // events of it are in the builder that no mark covers yet
@@ -229,16 +226,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		dst = appendMark(dst, key, nil)
 	}
 	s.stale = s.stale[:0]
-	files := s.files
-	if a := s.anchor; a != nil {
-		if len(files) > 0 && !slices.ContainsFunc(files, func(f *openFile) bool { return f.fed > 0 }) {
-			files = append([]*openFile{a}, files...)
-		} else {
-			dst = appendMark(dst, markKey(s.name, a.ID), nil)
-			s.anchor = nil
-		}
-	}
-	for _, f := range files {
+	for _, f := range s.files {
 		m := mark{Number: f.number, ID: f.ID}
 		high := f.fed
 		for _, st := range s.streams {

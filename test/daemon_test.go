@@ -84,7 +84,7 @@ func newDaemon(t *testing.T, c daemonConfig) *daemon {
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
-			t.Logf("log of fairlead, its end:\n%s", d.logTail(400))
+			t.Logf("log of fairlead, its end:\n%s", d.logTail(100))
 		}
 	})
 	return d
