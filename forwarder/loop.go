@@ -279,10 +279,13 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	}
 	if len(data) == 0 {
 		s.eof, s.eofAt = last, before
+		s.drained = s.drained || last
 		f.tailN = 0
 		return 0, nil
 	}
 	now := time.Now().UnixNano()
+	s.tellTime(now)
+	s.drained = last && len(data) < want
 	used := l.lines(s, f, data, now)
 	if used < len(data) && (used == 0 && len(data) >= len(l.buf)-tail.MarkerBytes || f.long) {
 		used += l.piece(s, f, data[used:], now) // the buffer is full of one line, or what follows belongs to such a line
@@ -305,6 +308,18 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 	s.eofAt = before
 	return used, nil
 }
+
+// tellTime sets the time of plain lines. It is the time of reading, but while the file was never read to its end it goes on by no more
+// than a step at a time: lines that have lain in the file must not seem to have been written apart because we paused.
+func (s *source) tellTime(now int64) {
+	if !s.drained && s.clock > 0 {
+		now = min(now, s.clock+int64(backlogStep))
+	}
+	s.clock = now
+}
+
+// backlogStep is less than any wait of the fold.
+const backlogStep = 5 * time.Millisecond
 
 // halfWritten is how long a last line without newline keeps the events before it from being ended by time.
 const halfWritten = time.Second
@@ -358,7 +373,7 @@ func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64
 		}
 	}
 	if s.format == plain {
-		l.add(l.stream(s, s.rawStream()), f, fold.Line{Text: line, Time: now, Read: now, Pos: pos})
+		l.add(l.stream(s, s.rawStream()), f, fold.Line{Text: line, Time: s.clock, Read: now, Pos: pos})
 		return
 	}
 	rec, scratch, ok := parse.JSONFile(line, l.scratch)
@@ -424,7 +439,7 @@ func (s *source) rawStream() string {
 func (l *loop) piece(s *source, f *openFile, b []byte, now int64) int {
 	st := l.stream(s, s.rawStream())
 	if !f.long {
-		f.long, f.longAt = true, now
+		f.long, f.longAt = true, s.clock
 		if s.format == jsonFile && st.last != 0 {
 			f.longAt = st.last
 		}
@@ -452,6 +467,7 @@ func (l *loop) lastLine(s *source, f *openFile) {
 	if err != nil || len(data) == 0 {
 		return
 	}
+	s.tellTime(now)
 	used := l.lines(s, f, data, now)
 	if rest := data[used:]; len(rest) > 0 {
 		end := f.fed + int64(len(rest))

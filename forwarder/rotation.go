@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fairlead/fairlead/forwarder/fold"
 	"github.com/fairlead/fairlead/forwarder/tail"
 )
 
@@ -264,8 +265,8 @@ func (l *loop) giveUp(s *source) {
 	}
 }
 
-// finish brings into the spool, at stop, what could not be read again: deleted files are read to their end and their folds
-// flushed. All else stays where it is, before the marks.
+// finish brings into the spool, at stop, what could not be read again: deleted files are read to their end, and folds that hold
+// lines of them are flushed. All else stays where it is, before the marks.
 func (l *loop) finish() error {
 	l.now = time.Now().UnixNano()
 	l.arrive()
@@ -273,7 +274,7 @@ func (l *loop) finish() error {
 		l.adopt(s)
 		last := -1 // of those that are deleted
 		for i, f := range s.files {
-			if _ = f.Look(); f.Deleted() {
+			if _ = f.Look(); f.Deleted() && !s.chain.Kept(f.File) {
 				last = i
 			}
 		}
@@ -303,7 +304,14 @@ func (l *loop) finish() error {
 				l.log.Error("deleted log file could not be read to its end before the stop", "path", f.Path, "unread_bytes", f.Size()-f.Offset())
 			}
 		}
-		l.flushFolds(s)
+		for _, st := range s.streams {
+			l.openAll = st.fold.Open(l.openAll[:0])
+			if slices.ContainsFunc(l.openAll, func(p fold.Pos) bool { return p.File <= s.files[last].number }) {
+				st.fold.Flush(st.emit)
+			}
+		}
+		l.account(s)
+		l.out.sealFull(s)
 	}
 	l.out.sealAll()
 	if !l.out.append() {

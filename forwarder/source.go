@@ -47,6 +47,8 @@ type source struct {
 	more     bool // the last visit found more than it took
 	eof      bool // the last visit came to the end, with nothing half-written there
 	eofAt    int64
+	drained  bool  // nothing was left to read when it was last read
+	clock    int64 // time of lines that have none of their own
 	nextLook int64
 	deadline int64 // when the first of its folds ends something by time; 0 for none
 	lastData int64
@@ -222,10 +224,14 @@ func (s *source) adopt(now time.Time) []*openFile {
 
 // marks appends the marks of all files of the source to a record.
 func (l *loop) marks(dst []byte, s *source) []byte {
-	for _, key := range s.stale { // before the marks: a new file may have been given the same key
-		dst = appendMark(dst, key, nil)
+	// A file that is done is remembered until a newer one has a marker to be told by, should it be packed while we are down: that
+	// one is then known by its place behind the other.
+	if len(s.files) == 0 || slices.ContainsFunc(s.files, func(f *openFile) bool { return f.fed >= tail.MarkerBytes }) {
+		for _, key := range s.stale { // before the marks: a new file may have been given the same key
+			dst = appendMark(dst, key, nil)
+		}
+		s.stale = s.stale[:0]
 	}
-	s.stale = s.stale[:0]
 	for _, f := range s.files {
 		m := mark{Number: f.number, ID: f.ID}
 		high := f.fed

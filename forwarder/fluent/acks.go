@@ -65,6 +65,11 @@ func (c *session) receive(fd uintptr) bool {
 	return true
 }
 
+// look reads the acks that lie in the socket, if the kernel has woken nobody for them: what they ack need not be sent again.
+func (c *session) look() {
+	_ = c.w.raw.Control(func(fd uintptr) { c.receive(fd) })
+}
+
 func (c *session) received() *ended {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -102,8 +107,11 @@ func (c *session) take(p []byte) (rest []byte, err error) {
 	if c.acks > 0 {
 		c.lastAck = wall
 	}
-	c.progress, c.active = now, now
+	c.active = now
 	seq, frames, events := c.fl.pop()
+	if frames > 0 { // an ack of a later frame does not help the oldest: nothing may come for that one any more
+		c.progress = now
+	}
 	c.limit = min(c.limit+frames, maxBatchFrames)
 	room := c.below >= 0 && c.fl.len() <= c.below && c.fl.bytes <= maxBatchBytes/2
 	if room {

@@ -108,6 +108,9 @@ func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", p.address, err)
 	}
+	for i := range addrs { // the resolver gives IPv4 addresses as IPv6; failures are remembered by what is connected to
+		addrs[i] = addrs[i].Unmap()
+	}
 	leastFailed(addrs, func(a netip.Addr) time.Time { return p.failed[a] }, now)
 	for _, a := range addrs {
 		var conn net.Conn
@@ -116,7 +119,7 @@ func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4},
 			Control:         func(_, _ string, c syscall.RawConn) error { return setUserTimeout(c, s.cfg.AckTimeout) },
 		}
-		conn, err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(a.Unmap(), p.port).String())
+		conn, err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(a, p.port).String())
 		if err == nil {
 			return conn.(*net.TCPConn), nil
 		}

@@ -177,6 +177,11 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	}
 	s.mu.Unlock()
 
+	if end.reason == pingTimeout { // most likely a balancer that forgot the connection; if not, another address may answer
+		c.p.fail(c.remote, now)
+		c.p.failing = now
+		s.m.addressUp.WithLabelValues(c.p.address).Set(0)
+	}
 	idle := inFlight == 0 && (c.acks > 0 || now.Sub(c.born) > s.tune.trust)
 	if end.planned() || idle {
 		s.log.Debug("connection to fluentd ended", "address", c.p.address, "reason", end.reason, "err", end.err)

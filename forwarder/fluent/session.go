@@ -46,7 +46,7 @@ type session struct {
 	written      uint64 // bytes since the connection began
 	delivered    uint64 // bytes that the peer's TCP had taken when last asked
 	alarm        int64  // mono time when the ack reader looks at the clock
-	progress     int64  // mono time of the last ack, or of the writing of the oldest frame in flight
+	progress     int64  // mono time of the last ack of an oldest frame, or of the writing of the oldest one in flight
 	active       int64  // mono time of the last ack or writing
 	lastAck      time.Time
 	usual        time.Duration // moving average from writing to ack
@@ -86,8 +86,17 @@ func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*se
 
 // run uses the connection until it or ctx ends, and closes it.
 func (c *session) run(ctx context.Context) *ended {
-	unhook := context.AfterFunc(ctx, func() { _ = c.w.conn.Close() })
-	defer unhook()
+	hooked := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(hooked)
+		c.look()
+		_ = c.w.conn.Close()
+	})
+	defer func() {
+		if !unhook() {
+			<-hooked
+		}
+	}()
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		c.end = c.readAcks()
@@ -100,6 +109,7 @@ func (c *session) run(ctx context.Context) *ended {
 	if end.reason == pingTimeout {
 		_ = c.w.conn.SetLinger(0)
 	}
+	c.look()
 	_ = c.w.conn.Close()
 	reader.Wait()
 	if ctx.Err() != nil {

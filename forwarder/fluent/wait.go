@@ -83,7 +83,7 @@ func (c *session) waitData(ctx context.Context) *ended {
 	}
 	err := c.s.q.Wait(c.waiting)
 	if flying {
-		_ = c.w.raw.Control(func(fd uintptr) { c.receive(fd) })
+		c.look()
 		if c.received() != nil {
 			_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
 			<-c.gone

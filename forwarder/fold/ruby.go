@@ -231,7 +231,7 @@ func rakeTakes(state uint8, l *line) (uint8, limit) {
 	case l.shape == shapeCausedBy && state != rakeMessage:
 		return rakeMessage, later
 	case state == rakeMessage:
-		return rakeMessage, soon
+		return rakeMessage, later
 	case l.shape == shapeEmpty:
 		return rakeGap, soon
 	}

@@ -32,7 +32,7 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 	s, g := r.s, p.seg
 	s.mu.Lock()
 	was := *g
-	acked, limit := s.acked, s.limit(g)
+	acked, limit, flight := s.acked, s.limit(g), r.flight
 	s.mu.Unlock()
 
 	var found []place
@@ -70,6 +70,12 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lost := was
+	for _, q := range flight { // acked in the meantime, and counted so
+		if q.seg == g && q.seq <= s.acked {
+			lost.take(q)
+		}
+	}
+	found = slices.DeleteFunc(found, func(q place) bool { return q.seq <= s.acked })
 	if rest { // every un-acked frame before p was handed out
 		for _, q := range r.flight {
 			if q.seg == g && q.off < p.off {
@@ -78,9 +84,7 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 		}
 	}
 	for _, q := range found {
-		lost.frames--
-		lost.events -= int64(q.events)
-		lost.bytes -= int64(q.frame)
+		lost.take(q)
 	}
 	g.gaps = gaps
 	g.damaged = g.damaged || rest
@@ -99,6 +103,13 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 	s.log.Error("segment is damaged, its whole records are used", "path", g.path, "offset", p.off,
 		"lost_frames", lost.frames, "lost_events", lost.events, "err", why)
 	return nil
+}
+
+// take counts a frame less.
+func (g *segment) take(p place) {
+	g.frames--
+	g.events -= int64(p.events)
+	g.bytes -= int64(p.frame)
 }
 
 // forget takes the frames of g that were not found out of flight. mu is held.

@@ -132,10 +132,20 @@ func (c *Chain) scan(now time.Time) (err error) {
 		return err
 	}
 	var resume Known // in a copy of the truncated file
-	for _, n := range names {
+	opened := 0
+	for _, n := range steps(path, names) {
+		if n.packed && n.age > 0 && n.age == opened {
+			continue // being packed: its plain form is still there
+		}
 		cand, ok, oerr := c.open(n, now)
 		if errors.Is(oerr, fs.ErrNotExist) {
+			if n.age > 0 {
+				continue // moved on to a later number, or there is none of this number
+			}
 			return errMoved
+		}
+		if oerr == nil && !n.packed {
+			opened = n.age
 		}
 		if oerr != nil {
 			return oerr
@@ -143,8 +153,11 @@ func (c *Chain) scan(now time.Time) (err error) {
 		if !ok {
 			continue
 		}
-		if slices.ContainsFunc(found, func(o candidate) bool { return o.st.id == cand.st.id }) {
-			_ = cand.f.Close() // it was moved while we looked
+		if i := slices.IndexFunc(found, func(o candidate) bool { return o.st.id == cand.st.id }); i >= 0 {
+			// It was moved while we looked. What was opened since under a lower number is newer, if it moved by more than one.
+			_ = cand.f.Close()
+			moved := found[i]
+			found = append(slices.Delete(found, i, i+1), moved)
 			continue
 		}
 		if c.scanned {
@@ -225,7 +238,8 @@ func resolve(found []candidate, known []Known) []int {
 		}
 	}
 	// A file of which little or nothing was read has no marker to tell it by once it was packed. It is told by its place, directly
-	// before one that is known: files before that count as done, and one that was not read would be lost.
+	// before or behind one that is known: files before a known one count as done, and one that was not read would be lost; one
+	// behind would be read again.
 	k := len(known)
 	for i := len(found) - 1; i >= 0; i-- {
 		if match[i] >= 0 {
@@ -237,6 +251,18 @@ func resolve(found []candidate, known []Known) []int {
 				match[i], used[p], k = p, true, p
 				break
 			}
+		}
+	}
+	k = len(known)
+	for i := range found {
+		if match[i] >= 0 {
+			k = match[i]
+			continue
+		}
+		if p := k + 1; p < len(known) && !used[p] && known[p].Marker.Off < MarkerBytes && found[i].fits(known[p].Marker) {
+			match[i], used[p], k = p, true, p
+		} else {
+			k = len(known)
 		}
 	}
 	return match
@@ -272,6 +298,31 @@ func (c *Chain) open(n name, now time.Time) (cand candidate, ok bool, err error)
 		return cand, false, err
 	}
 	return candidate{name: n, f: f, st: st}, true, nil
+}
+
+// Kept says whether the text of a deleted file still stands beside it, packed: it can be read again then.
+func (c *Chain) Kept(f *File) bool {
+	head, headN, size, err := f.glance()
+	if err != nil || headN == 0 {
+		return false
+	}
+	path := c.Path
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	names, err := chain(path)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(names, func(n name) bool {
+		packed, err := os.Open(n.path)
+		if err != nil {
+			return false
+		}
+		defer func() { _ = packed.Close() }()
+		h, s, ok := packedHead(packed, headN)
+		return n.packed && ok && h == head && s == uint32(size)
+	})
 }
 
 // isSeen says whether the file was opened before, or is the packed form of one that was.

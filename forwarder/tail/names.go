@@ -84,3 +84,22 @@ func chain(path string) ([]name, error) {
 	})
 	return slices.CompactFunc(names, func(a, b name) bool { return a.age == b.age && a.date == b.date }), nil
 }
+
+// steps replaces the numbered names of a listing by all numbers up to one beyond the last. A listing is not atomic, and scans come
+// when files are being renamed: such a file may be in the listing under neither name. Opened number by number none escapes,
+// because files only move to higher numbers.
+func steps(path string, listed []name) []name {
+	last := 0
+	var names []name
+	for _, n := range listed {
+		if n.age == 0 {
+			names = append(names, n)
+		}
+		last = max(last, n.age)
+	}
+	for age := 1; age <= last+1; age++ {
+		plain := path + "." + strconv.Itoa(age)
+		names = append(names, name{path: plain, age: age}, name{path: plain + ".gz", age: age, packed: true})
+	}
+	return names
+}
