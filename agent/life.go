@@ -106,9 +106,10 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 			switch {
 			case s == syscall.SIGHUP && !last && next == nil:
 				if next = a.reload(); next != nil {
-					// What is not sent yet is in the spool, for the next life.
+					// What is not sent yet is in the spool, for the next life. What cannot get there, because the spool is full
+					// and its file is deleted, still has the grace.
+					n.handOver()
 					stop()
-					n.hurry()
 				}
 			case s == syscall.SIGHUP:
 			case last:
@@ -129,6 +130,12 @@ func (n *life) run(ctx context.Context) error {
 		return nil
 	}
 	return n.forwarder.Run(ctx)
+}
+
+func (n *life) handOver() {
+	if n.forwarder != nil {
+		n.forwarder.HandOver()
+	}
 }
 
 func (n *life) hurry() {

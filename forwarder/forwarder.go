@@ -38,6 +38,8 @@ type Forwarder struct {
 	ready   chan struct{}
 	hurry   chan struct{}
 	hurried sync.Once
+	follow  chan struct{}
+	follows sync.Once
 
 	mu     sync.Mutex // guards what follows
 	spool  *spool.Spool
@@ -51,7 +53,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{})}
+	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{}), follow: make(chan struct{})}
 	var err error
 	if f.folding, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
@@ -74,6 +76,9 @@ func (f *Forwarder) Ready() <-chan struct{} { return f.ready }
 
 // Hurry cuts the grace of a stop short.
 func (f *Forwarder) Hurry() { f.hurried.Do(func() { close(f.hurry) }) }
+
+// HandOver says that another forwarder will go on with the spool right after the stop: what is in it need not be sent before.
+func (f *Forwarder) HandOver() { f.follows.Do(func() { close(f.follow) }) }
 
 // Run opens the spool and forwards until the context ends. Then it stops in order: reading first; what could not be read again is
 // brought into the spool; the sender goes on for `grace` or until the spool is empty; the spool is synced and closed.
@@ -125,7 +130,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		if err != nil || ctx.Err() == nil {
 			return err
 		}
-		f.drain(all, sp)
+		f.drain(all, sp, l.stopBy)
 		return nil
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -135,16 +140,18 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// drain waits until the spool is empty, for `grace` at most.
-func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool) {
+// drain waits until the spool is empty, for what is left of `grace` at most.
+func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool, stopBy time.Time) {
 	began := time.Now()
-	deadline := time.NewTimer(f.cfg.Forward.Grace)
+	deadline := time.NewTimer(time.Until(stopBy))
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for sp.Stats().PendingFrames > 0 {
 		select {
 		case <-ctx.Done():
+			return
+		case <-f.follow:
 			return
 		case <-f.hurry:
 		case <-deadline.C:
@@ -160,7 +167,7 @@ func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool) {
 
 func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, rel *releaser) *loop {
 	l := &loop{
-		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir,
+		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
 	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, builders: map[string]*builder{}, marks: l.marks, retire: rel.add}

@@ -45,6 +45,9 @@ type loop struct {
 	detach  int64 // bytes held in deleted files, as of then
 	began   int64
 	cleared bool // marks without a source were forgotten
+
+	hurry  <-chan struct{} // closed when a stop is to be short
+	stopBy time.Time       // once it stops
 }
 
 // run turns until the context ends, then brings into the spool what could not be read again.
@@ -107,7 +110,10 @@ func interval(quiet int64) int64 {
 
 // turn gives every file that is due its share until none has more or the turn is over.
 func (l *loop) turn(began time.Time) {
-	l.now = began.UnixNano()
+	before := l.now
+	if l.now = began.UnixNano(); l.now < before-int64(slowest) {
+		l.setBack(before - l.now)
+	}
 	l.arrive()
 	if l.now-l.lastRun >= int64(time.Second) {
 		l.lastRun = l.now

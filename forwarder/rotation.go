@@ -34,11 +34,16 @@ func (l *loop) adopt(s *source) {
 // late looks at the files that rotation replaced: a writer may hold one open a while longer. After rotate_wait, and when no
 // open event lies in it, such a file is let go.
 func (l *loop) late(s *source) {
-	if s.current == 0 || l.now-s.lastPoll < int64(l.cfg.Sources.RotateWait)/20 {
+	if s.current == 0 {
 		return
 	}
-	s.lastPoll = l.now
-	for i := 0; i < s.current; i++ {
+	// The newest of them is looked at before each read of the current file, because what its writer still writes there comes
+	// before what it writes to the new one. The others would cost too much at that rate.
+	first := s.current - 1
+	if l.now-s.lastPoll >= int64(l.cfg.Sources.RotateWait)/20 {
+		first, s.lastPoll = 0, l.now
+	}
+	for i := first; i < s.current; i++ {
 		f := s.files[i]
 		more := s.more
 		n, err := l.read(s, f, visitBytes)
@@ -268,6 +273,7 @@ func (l *loop) giveUp(s *source) {
 // finish brings into the spool, at stop, what could not be read again: deleted files are read to their end, and folds that hold
 // lines of them are flushed. All else stays where it is, before the marks.
 func (l *loop) finish() error {
+	l.stopBy = time.Now().Add(l.cfg.Forward.Grace)
 	l.now = time.Now().UnixNano()
 	l.arrive()
 	for _, s := range l.sources {
@@ -294,7 +300,7 @@ func (l *loop) finish() error {
 			for {
 				s.more = true
 				n, err := l.read(s, f, visitBytes)
-				if err != nil || n == 0 || l.out.full {
+				if err != nil || n == 0 || (l.out.full && !l.awaitRoom()) {
 					break
 				}
 			}
@@ -314,8 +320,8 @@ func (l *loop) finish() error {
 		l.out.sealFull(s)
 	}
 	l.out.sealAll()
-	if !l.out.append() {
-		l.log.Error("spool is full at stop; what was not appended is read again", "records", len(l.out.sealed))
+	if !l.out.append() && !l.awaitRoom() {
+		l.log.Error("spool is full at stop; what was not appended is read again, unless its file is gone", "records", len(l.out.sealed), "events", l.out.building)
 	}
 	l.metrics.flush()
 	for _, s := range l.sources {
@@ -325,6 +331,21 @@ func (l *loop) finish() error {
 		s.chain.CloseAll()
 	}
 	return nil
+}
+
+// awaitRoom waits at the stop until the spool takes what is sealed: for a file that is deleted there is no next time.
+func (l *loop) awaitRoom() bool {
+	for time.Now().Before(l.stopBy) {
+		if l.out.append() {
+			return true
+		}
+		select {
+		case <-l.hurry:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return false
 }
 
 // report logs a failure when it begins or changes.

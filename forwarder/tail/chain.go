@@ -153,8 +153,8 @@ func (c *Chain) scan(now time.Time) (err error) {
 		if !ok {
 			continue
 		}
-		if i := slices.IndexFunc(found, func(o candidate) bool { return o.st.id == cand.st.id }); i >= 0 {
-			// It was moved while we looked. What was opened since under a lower number is newer, if it moved by more than one.
+		if i := slices.IndexFunc(found, cand.same); i >= 0 {
+			// It was moved, or moved and packed, while we looked. What was opened since under a lower number is newer, if it moved by more than one.
 			_ = cand.f.Close()
 			moved := found[i]
 			found = append(slices.Delete(found, i, i+1), moved)
@@ -349,6 +349,27 @@ func (c *Chain) isSeen(cand candidate) bool {
 		}
 	}
 	return false
+}
+
+// same says whether o is the same file, or what it was packed from.
+func (cand candidate) same(o candidate) bool {
+	if o.st.id == cand.st.id {
+		return true
+	}
+	if !cand.packed || o.packed {
+		return false
+	}
+	var buf [MarkerBytes]byte
+	n, err := pread(o.f, buf[:], 0)
+	if err != nil || n == 0 {
+		return false
+	}
+	st, err := statFile(o.f)
+	if err != nil {
+		return false
+	}
+	head, size, ok := packedHead(cand.f, n)
+	return ok && head == sum(buf[:n]) && size == uint32(st.size)
 }
 
 // holds says whether the file is a copy of cut, made before cut was truncated: logrotate's copytruncate.

@@ -380,3 +380,33 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// A file that we opened as the live one is rotated and packed before the scan comes to its new name: it must not count as another.
+func TestPackedFormOfAnOpenFileIsTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.write("", lines(0, 8)...)
+	live, ok, err := w.chain.open(name{path: w.path}, w.now)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	defer live.f.Close()
+	w.rename("", ".1")
+	w.pack(".1")
+	packed, ok, err := w.chain.open(name{path: w.path + ".1.gz", packed: true, age: 1}, w.now)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	defer packed.f.Close()
+	if !packed.same(live) {
+		t.Error("not known as the same file")
+	}
+	w.write(".2", lines(1, 9)...)
+	other, ok, err := w.chain.open(name{path: w.path + ".2", age: 2}, w.now)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	defer other.f.Close()
+	if packed.same(other) {
+		t.Error("another file of the same size was taken for it")
+	}
+}
