@@ -122,7 +122,9 @@ func (h *host) memory(key string) (int64, error) {
 }
 
 func (h *host) get(path string, to any) error {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", h.socket) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", h.socket)
+	}
 	c := http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer c.CloseIdleConnections()
 	resp, err := c.Get("http://fairlead" + path)
