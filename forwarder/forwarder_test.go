@@ -38,13 +38,14 @@ type lab struct {
 
 	mu  sync.Mutex
 	got map[string][]string // texts by container or path, in order of arrival
+	in  map[string][]string // the chunks they came in
 
 	stop func()
 	f    *Forwarder
 }
 
 func newLab(t *testing.T) *lab {
-	l := &lab{t: t, dir: t.TempDir(), got: map[string][]string{}}
+	l := &lab{t: t, dir: t.TempDir(), got: map[string][]string{}, in: map[string][]string{}}
 	var err error
 	l.recv, err = receiver.Listen("127.0.0.1:0", func(e *receiver.Event) {
 		l.mu.Lock()
@@ -54,6 +55,7 @@ func newLab(t *testing.T) *lab {
 			from = string(e.Field("source"))
 		}
 		l.got[from] = append(l.got[from], string(e.Field("log")))
+		l.in[from] = append(l.in[from], e.Chunk)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +180,10 @@ func (l *lab) await(from string, want ...string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("got  %.3000q\nwant %.3000q\nstatus %+v", got, want, l.f.Status())
+			l.mu.Lock()
+			in := l.in[from]
+			l.mu.Unlock()
+			l.t.Fatalf("got  %.3000q\nwant %.3000q\nin chunks %.3000q\nstatus %+v", got, want, in, l.f.Status())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
