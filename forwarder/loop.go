@@ -35,6 +35,7 @@ type loop struct {
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit
+	decoder parse.Decoder
 	open    []fold.Pos
 	openAll []fold.Pos
 	value   []byte
@@ -382,7 +383,7 @@ func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64
 		l.add(l.stream(s, s.rawStream()), f, fold.Line{Text: line, Time: s.clock, Read: now, Pos: pos})
 		return
 	}
-	rec, scratch, ok := parse.JSONFile(line, l.scratch)
+	rec, scratch, ok := l.decoder.JSONFile(line, l.scratch)
 	if !ok {
 		l.broken(s, f, line, pos, now)
 		return
@@ -411,7 +412,7 @@ func (l *loop) broken(s *source, f *openFile, line []byte, pos fold.Pos, now int
 	l.metrics.broken++
 	garbage, record := parse.Salvage(line)
 	if record != nil {
-		rec, scratch, ok := parse.JSONFile(record, l.scratch)
+		rec, scratch, ok := l.decoder.JSONFile(record, l.scratch)
 		if ok {
 			l.scratch = scratch
 			mid := pos

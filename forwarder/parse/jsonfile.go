@@ -27,6 +27,16 @@ var (
 	timeKey   = []byte(`,"time":"`)
 )
 
+// Decoder decodes the records of one log after another. The zero value is ready. It remembers the last second it met, because the
+// records of a busy log share it.
+type Decoder struct{ last second }
+
+// JSONFile decodes a single line as Decoder.JSONFile does.
+func JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
+	var d Decoder
+	return d.JSONFile(line, scratch)
+}
+
 // JSONFile decodes a line of Docker's json-file driver, given without its newline. Escaped text is written behind scratch, which
 // is returned grown; text without escapes is a slice of line. ok is false where the line is not such a record: then nothing is
 // known of it and line is as it was.
@@ -34,9 +44,9 @@ var (
 // The engine writes the keys in the order log, stream, attrs, time, and no blanks; that form is decoded by hand, because the
 // common line (no escape but the closing \n) then costs two searches and no copy. Any other JSON object with these keys
 // goes through encoding/json.
-func JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
+func (d *Decoder) JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
 	if len(line) > len(logKey) && bytes.Equal(line[:len(logKey)], logKey) {
-		if rec, grown, ok = engineRecord(line, scratch); ok {
+		if rec, grown, ok = d.engineRecord(line, scratch); ok {
 			return rec, grown, true
 		}
 	}
@@ -44,7 +54,7 @@ func JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
 	return rec, scratch, ok
 }
 
-func engineRecord(line, scratch []byte) (Record, []byte, bool) {
+func (d *Decoder) engineRecord(line, scratch []byte) (Record, []byte, bool) {
 	var rec Record
 	body := line[len(logKey):]
 	esc := bytes.IndexByte(body, '\\')
@@ -82,7 +92,7 @@ func engineRecord(line, scratch []byte) (Record, []byte, bool) {
 		return rec, scratch, false
 	}
 	var ok bool
-	rec.Time, ok = Time(rest[:n-2])
+	rec.Time, ok = d.last.time(rest[:n-2])
 	return rec, scratch, ok
 }
 

@@ -127,3 +127,20 @@ func BenchmarkJSONFile(b *testing.B) {
 		})
 	}
 }
+
+// A Decoder that remembers a second reads every time as one that does not.
+func FuzzTime(f *testing.F) {
+	for _, t := range []string{"2026-11-21T09:37:50.4659264Z", "2026-11-21T09:37:50Z", "2026-11-21T09:37:50.1Z", "2026-11-21T09:37:50.123456789Z",
+		"2026-11-21T09:37:50.1234567891Z", "2026-11-21T09:37:50.Z", "2026-11-21T09:37:50.5+01:00", "2026-11-21T09:37:50.1x3Z", ""} {
+		f.Add("2026-11-21T09:37:50.000000001Z", t)
+	}
+	f.Fuzz(func(t *testing.T, first, then string) {
+		var s second
+		_, _ = s.time([]byte(first))
+		got, ok := s.time([]byte(then))
+		want, wok := Time([]byte(then))
+		if ok != wok || ok && got != want {
+			t.Fatalf("%q after %q: got %d %v, want %d %v", then, first, got, ok, want, wok)
+		}
+	})
+}

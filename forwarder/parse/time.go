@@ -38,6 +38,30 @@ func Time(b []byte) (int64, bool) {
 	return (int64(days)*86400+int64(hour*3600+minute*60+sec))*1e9 + int64(nanos), true
 }
 
+// second is a second in both spellings.
+type second struct {
+	text [19]byte // 2026-11-21T09:37:50
+	unix int64    // nanoseconds
+}
+
+// time reads a time as Time does, at less cost if it lies in the same second as the one before.
+func (s *second) time(b []byte) (int64, bool) {
+	if n := len(b); n > 21 && n <= 30 && b[n-1] == 'Z' && b[19] == '.' && string(b[:19]) == string(s.text[:]) {
+		if nanos := num(b[20 : n-1]); nanos >= 0 {
+			return s.unix + int64(nanos)*powers[30-n], true
+		}
+	}
+	t, ok := Time(b)
+	if ok && len(b) > 19 && b[len(b)-1] == 'Z' {
+		copy(s.text[:], b)
+		s.unix = t - (t%1e9+1e9)%1e9
+	}
+	return t, ok
+}
+
+// powers of ten, for a fraction with so many digits less than nine.
+var powers = [...]int64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
 // num reads digits; -1 or less where there is another byte.
 func num(b []byte) int {
 	v := 0
