@@ -56,7 +56,8 @@ func (l *loop) late(s *source) {
 			continue
 		}
 		l.lastLine(s, f)
-		if !l.release(s, f) {
+		// In order only: a restart takes a file without a mark that lies behind one with a mark for unread.
+		if i > 0 || !l.release(s, f) {
 			continue
 		}
 		i--
