@@ -43,7 +43,6 @@ type loop struct {
 	pending int // bytes in all folds
 	now     int64
 	lastRun int64 // when the rare work was last done
-	detach  int64 // bytes held in deleted files, as of then
 	began   int64
 	cleared bool // marks without a source were forgotten
 

@@ -65,10 +65,6 @@ type retired struct {
 	file   *openFile
 }
 
-func appendMark(dst []byte, key string, value []byte) []byte {
-	return spool.AppendMark(dst, key, value)
-}
-
 // add appends an event to the frame of its source's tag.
 func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 	b := s.builder

@@ -238,7 +238,6 @@ func (l *loop) rare() {
 			l.truncated(s, cut)
 		}
 	}
-	l.detach = held
 	if !l.cleared && l.now-l.began > int64(time.Minute) {
 		l.cleared = true
 		for _, key := range l.disc.unclaimed() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"text/template"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/forwarder/fluent"
 	"github.com/fairlead/fairlead/forwarder/fold"
 	"github.com/fairlead/fairlead/forwarder/metadata"
+	"github.com/fairlead/fairlead/forwarder/spool"
 	"github.com/fairlead/fairlead/forwarder/tail"
 )
 
@@ -174,19 +176,12 @@ func (s *source) prepare(now time.Time, tags *template.Template) (bool, error) {
 // containerTag names the events of a container.
 func containerTag(t *template.Template, c metadata.Container) (string, error) {
 	data := struct{ ContainerName, ContainerID, ShortID string }{ContainerID: c.ID, ShortID: c.ShortID()}
-	data.ContainerName = cmp.Or(trimSlash(c.Name), c.ShortID())
+	data.ContainerName = cmp.Or(strings.TrimPrefix(c.Name, "/"), c.ShortID())
 	var b bytes.Buffer
 	if err := t.Execute(&b, data); err != nil {
 		return "", fmt.Errorf("sources.containers.tag: %w", err)
 	}
 	return b.String(), nil
-}
-
-func trimSlash(name string) string {
-	if len(name) > 0 && name[0] == '/' {
-		return name[1:]
-	}
-	return name
 }
 
 // adopt takes over the files that discovery opened.
@@ -228,7 +223,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 	// one is then known by its place behind the other.
 	if len(s.files) == 0 || slices.ContainsFunc(s.files, func(f *openFile) bool { return f.fed >= tail.MarkerBytes }) {
 		for _, key := range s.stale { // before the marks: a new file may have been given the same key
-			dst = appendMark(dst, key, nil)
+			dst = spool.AppendMark(dst, key, nil)
 		}
 		s.stale = s.stale[:0]
 	}
@@ -254,7 +249,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		}
 		m.Marker = f.Marker(high)
 		l.value = m.append(l.value[:0])
-		dst = appendMark(dst, markKey(s.name, f.ID), l.value)
+		dst = spool.AppendMark(dst, markKey(s.name, f.ID), l.value)
 	}
 	return dst
 }

@@ -433,13 +433,6 @@ func (c *Chain) State() State {
 	return c.state
 }
 
-// Waiting says whether a scan failed on a file that may not be read yet.
-func (c *Chain) Waiting() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.hurt) > 0
-}
-
 // Moved says whether the path leads elsewhere than at the last scan: the cheap look that a scan is preceded by where no hint
 // came.
 func (c *Chain) Moved() bool {

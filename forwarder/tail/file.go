@@ -144,9 +144,6 @@ func (f *File) seek(off int64) error {
 	return f.fingerprint()
 }
 
-// Rewind moves the offset back to one at or before the present one, to read from there again.
-func (f *File) Rewind(off int64) error { return f.seek(off) }
-
 // glance fingerprints the first bytes as they are now. It may be called by whoever scans.
 func (f *File) glance() (head uint64, headN int, size int64, err error) {
 	f.mu.Lock()
