@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 // alarm is the loop's clock and bell: a timerfd. A Go timer would wake the process two or three times for each turn (the runtime
@@ -32,25 +34,29 @@ func newAlarm() (*alarm, error) {
 	return a, nil
 }
 
-func (a *alarm) set(d time.Duration) {
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))} // 0 would disarm it
-	_ = a.conn.Control(func(fd uintptr) { _ = unix.TimerfdSettime(int(fd), 0, &spec, nil) })
+func set(fd uintptr, d time.Duration) {
+	_ = nowait.SetTimer(int(fd), &unix.ItimerSpec{Value: unix.NsecToTimespec(max(int64(d), 1))}) // 0 would disarm it
 }
 
 // ring ends the present wait, or the next. It may be called from any goroutine.
 func (a *alarm) ring() {
 	if !a.rung.Swap(true) {
-		a.set(0)
+		_ = a.conn.Control(func(fd uintptr) { set(fd, 0) })
 	}
 }
 
-// wait returns after d, or when it is rung.
+// wait returns after d, or when it is rung. The descriptor is never read: to set the timer again makes it unready, and the
+// runtime's poller is told of each time that it gets ready. It is set only when the poller is prepared, or that word is lost.
 func (a *alarm) wait(d time.Duration) {
-	a.set(d)
-	if !a.rung.Load() { // before set, ring's own setting is lost
-		var n [8]byte
-		_, _ = a.f.Read(n[:])
-	}
+	first := true
+	_ = a.conn.Read(func(fd uintptr) bool {
+		if !first {
+			return true
+		}
+		first = false
+		set(fd, d)
+		return a.rung.Load() // before it was set: ring's own setting is lost
+	})
 	a.rung.Store(false)
 }
 

@@ -89,7 +89,8 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, sp.Close()) }()
 
-	sender := fluent.NewSender(f.cfg.Forward, &queue{spool: sp, reader: sp.Reader()}, f.log.With("component", "fluent"), f.sendM)
+	q := newQueue(sp)
+	sender := fluent.NewSender(f.cfg.Forward, q, f.log.With("component", "fluent"), f.sendM)
 	log := f.log.With("component", "tail")
 	disc, err := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(sp.Marks(), log))
 	if err != nil {
@@ -113,6 +114,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 
 	rel := newReleaser(sp)
 	l := f.newLoop(log, disc, sp, rel)
+	l.send, l.out.wake = func() { q.send(sender) }, q.wake
 	g.Go(func() error { return sp.Run(all) })
 	g.Go(func() error { return sender.Run(all) })
 	g.Go(func() error { return rel.run(all) })
@@ -123,6 +125,8 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		disc.look(time.Now())
 		close(f.ready)
 		err := l.run(reading)
+		sender.TurnsOver()
+		q.wake()
 		last := l.status()
 		f.mu.Lock()
 		f.last = &last

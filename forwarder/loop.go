@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	turnEvery   = 35 * time.Millisecond // a turn begins at the earliest this long after the last
+	turnEvery   = 80 * time.Millisecond // a turn begins at the earliest this long after the last
 	visitBytes  = 64 << 10              // of one file while others wait
 	bufferBytes = 256 << 10             // the read buffer; a longer line is taken in pieces
 	foldBytes   = 8 << 20               // all folds together
@@ -46,6 +46,7 @@ type loop struct {
 	began   int64
 	cleared bool // marks without a source were forgotten
 
+	send   func()          // has the sender do what it can without waiting; nil in some tests
 	hurry  <-chan struct{} // closed when a stop is to be short
 	stopBy time.Time       // once it stops
 }
@@ -62,6 +63,9 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		began := time.Now()
 		l.turn(began)
+		if l.send != nil {
+			l.send()
+		}
 		for answered := false; !answered; {
 			select {
 			case answer := <-l.disc.questions:
@@ -102,8 +106,6 @@ func interval(quiet int64) int64 {
 		return int64(turnEvery)
 	case quiet < int64(10*time.Second):
 		return int64(2 * turnEvery)
-	case quiet < int64(time.Minute):
-		return int64(5 * turnEvery)
 	}
 	return int64(slowest)
 }
@@ -236,7 +238,9 @@ func (l *loop) visit(s *source) {
 		s.nextLook = l.now + int64(time.Second)
 		return
 	}
-	s.trouble.over(l.log, "log file is read again", "path", f.Path)
+	if s.trouble.err != "" {
+		s.trouble.over(l.log, "log file is read again", "path", f.Path)
+	}
 	if !s.more {
 		l.unpacked(f)
 	}

@@ -16,6 +16,7 @@ const (
 	frameAge    = time.Second // or at this age, however busy its source
 	appendBytes = 256 << 10   // sealed frames are appended together, at the latest at this size
 	buildBytes  = 2 << 20     // memory of all frames under construction; over it the largest is sealed
+	wakeBytes   = 64 << 10    // appended at once, is sent while reading goes on; less is sent at the end of the turn
 	spareBytes  = 3 << 20     // buffers kept for the next frames: no fewer than ever were in use at a time, or they are made anew
 )
 
@@ -26,6 +27,7 @@ type output struct {
 	metrics  *metrics
 	marks    func(dst []byte, s *source) []byte
 	retire   func([]retired, uint64)
+	wake     func() // has the sender's own goroutine send, where there is much; nil in some tests
 	builders map[string]*builder
 	bytes    int // of memory that all builders hold
 	sealed   []*record
@@ -172,6 +174,7 @@ func (o *output) append() bool {
 	for _, r := range o.sealed {
 		o.recs = append(o.recs, &r.Record)
 	}
+	before := o.size
 	n, err := o.spool.Append(o.recs)
 	for _, r := range o.sealed[:n] {
 		for _, s := range r.sources {
@@ -184,6 +187,9 @@ func (o *output) append() bool {
 		r.Buf = nil
 	}
 	o.sealed = slices.Delete(o.sealed, 0, n)
+	if before-o.size >= wakeBytes && o.wake != nil {
+		o.wake()
+	}
 	if err != nil {
 		msg := "cannot write to the spool; reading waits"
 		if errors.Is(err, spool.ErrFull) {

@@ -12,6 +12,27 @@ type queue struct {
 	spool  *spool.Spool
 	reader *spool.Reader
 	frames []spool.Frame // of one call of Next
+	word   chan struct{} // of one: there is something for the sender's goroutine
+}
+
+func newQueue(sp *spool.Spool) *queue {
+	return &queue{spool: sp, reader: sp.Reader(), word: make(chan struct{}, 1)}
+}
+
+// wake wakes the sender's goroutine if it waits for data. Whoever appends to the spool calls it, or has the sender's Turn do the work.
+func (q *queue) wake() {
+	select {
+	case q.word <- struct{}{}:
+	default:
+	}
+}
+
+// send has the sender work on this goroutine as far as that needs no waiting.
+func (q *queue) send(sender *fluent.Sender) {
+	if !sender.Turn() {
+		q.wake()
+	}
+	q.spool.SaveCursor()
 }
 
 func (q *queue) Next(dst []fluent.Frame, maxFrames int, maxBytes int64) ([]fluent.Frame, error) {
@@ -25,7 +46,18 @@ func (q *queue) Next(dst []fluent.Frame, maxFrames int, maxBytes int64) ([]fluen
 
 func (q *queue) Rewind() { q.reader.Rewind() }
 
-func (q *queue) Wait(ctx context.Context) error { return q.reader.Wait(ctx) }
+func (q *queue) Ready() bool { return q.reader.Ready() }
+
+func (q *queue) Wait(ctx context.Context) error {
+	for !q.reader.Ready() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-q.word:
+		}
+	}
+	return nil
+}
 
 func (q *queue) Ack(seq uint64) error {
 	_, err := q.spool.Ack(seq)

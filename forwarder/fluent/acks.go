@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 // readAcks reads until the connection ends or is in doubt, and says why. Its read deadline is also the session's only
@@ -38,7 +40,7 @@ func (c *session) receive(fd uintptr) bool {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	for c.broke == nil {
-		m, err := unix.Read(int(fd), c.answers[c.held:])
+		m, err := nowait.Read(int(fd), c.answers[c.held:])
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return false
@@ -190,7 +192,9 @@ func (c *session) check() *ended {
 	cfg, now := &c.s.cfg, mono()
 	next := now + int64(cfg.AckTimeout/4)
 	if c.fl.len() > 0 {
-		next = min(next, now+int64(c.s.tune.lazyAck))
+		if !c.driven(now) {
+			next = min(next, now+int64(c.s.tune.lazyAck))
+		}
 		c.noteDelivery(now)
 		due := c.progress + int64(cfg.AckTimeout)
 		if now < due {

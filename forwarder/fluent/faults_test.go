@@ -18,6 +18,9 @@ func TestRandomFaults(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
+			if seed%2 == 1 {
+				defer r.drive()()
+			}
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			b, err := balancer.Listen("127.0.0.1:0", balancer.Options{}, r.recv.Addr())
 			if err != nil {

@@ -18,13 +18,16 @@ type Frame struct {
 
 // Queue is what a Sender takes frames from.
 //
-// Next, Rewind and Wait are called by one goroutine. Ack may come from another, while Next or Wait runs.
+// Next and Rewind are called by one goroutine at a time, Wait always by the same. Ready and Ack may come from others, while Next or
+// Wait runs, and Next while Wait does.
 type Queue interface {
 	// Next appends the frames that follow the last ones it gave, at most maxFrames, and of maxBytes together unless the
 	// first alone is larger. None means that there is none yet.
 	Next(dst []Frame, maxFrames int, maxBytes int64) ([]Frame, error)
 	// Rewind makes Next begin again at the first frame that is not acked.
 	Rewind()
+	// Ready reports whether Next may have something to give.
+	Ready() bool
 	// Wait returns when Next may have something to give, or with an error when ctx ends.
 	Wait(ctx context.Context) error
 	// Ack says that all frames up to seq have been acknowledged.

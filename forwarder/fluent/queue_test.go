@@ -14,7 +14,8 @@ type fileQueue struct {
 	t     testing.TB
 	file  *os.File
 	small int64
-	buf   []byte // of the Data given last
+	buf   []byte        // of the Data given last
+	kick  chan struct{} // where it is not nil, Wait is woken by it only: somebody calls Turn
 
 	mu    sync.Mutex // guards all below
 	life  string
@@ -61,6 +62,12 @@ func (q *fileQueue) wake() {
 	q.word = make(chan struct{})
 }
 
+func (q *fileQueue) Ready() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.next < len(q.index)
+}
+
 func (q *fileQueue) Next(dst []Frame, maxFrames int, maxBytes int64) ([]Frame, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,6 +112,9 @@ func (q *fileQueue) Wait(ctx context.Context) error {
 		q.mu.Lock()
 		ready, word := q.next < len(q.index) || q.fail != nil, q.word
 		q.mu.Unlock()
+		if q.kick != nil {
+			word = q.kick
+		}
 		if ready {
 			return nil
 		}

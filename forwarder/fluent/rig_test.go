@@ -63,6 +63,7 @@ type rig struct {
 	lines  int // added so far
 	logs   *logText
 	cancel context.CancelFunc
+	driver func() // begins to call Turn, once there is a sender
 	ended  chan struct{}
 }
 
@@ -104,6 +105,9 @@ func (r *rig) start(change func(*Sender), to ...string) {
 		}
 	}()
 	r.Cleanup(r.stop)
+	if r.driver != nil {
+		r.driver()
+	}
 }
 
 // logText is what was logged so far.

@@ -12,8 +12,11 @@ import (
 )
 
 // session is the life of one connection. Two goroutines share it: the sender's, which writes, and one that reads acks.
-// The ack reader sees acks before a fault that the writer runs into: Fluentd closes with RST.
+// The ack reader sees acks before a fault that the writer runs into: Fluentd closes with RST. While the writer waits for data
+// it lends its part to whoever calls Turn.
 type session struct {
+	own sync.Mutex // held by whoever is the writer: guards all that is said to be the writer's
+
 	s      *Sender
 	p      *peer
 	w      *wire
@@ -48,6 +51,7 @@ type session struct {
 	alarm        int64  // mono time when the ack reader looks at the clock
 	progress     int64  // mono time of the last ack of an oldest frame, or of the writing of the oldest one in flight
 	active       int64  // mono time of the last ack or writing
+	turned       int64  // mono time of the last Turn: acks are read there
 	lastAck      time.Time
 	usual        time.Duration // moving average from writing to ack
 	acks         int           // acks on this connection, of frames and pings
@@ -79,6 +83,7 @@ func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*se
 	if age := s.cfg.MaxConnectionAge; age > 0 {
 		c.old = now.Add(age - rand.N(age/4+1))
 	}
+	c.own.Lock()
 	c.fl.reset()
 	c.waiting, c.bell = context.WithCancel(ctx)
 	return c, nil
@@ -161,9 +166,17 @@ func (c *session) write(ctx context.Context) *ended {
 	}
 }
 
-// send writes a batch. Its frames are in flight before the first byte is written, because the ack of one can be read
-// before the write of all returns.
+// send writes a batch.
 func (c *session) send(batch []Frame) *ended {
+	if end := c.launch(batch); end != nil {
+		return end
+	}
+	return c.finish()
+}
+
+// launch makes a batch ready to be written. Its frames are in flight before the first byte is written, because the ack of
+// one can be read before the write of all returns.
+func (c *session) launch(batch []Frame) *ended {
 	now, total := mono(), int64(0)
 	c.mu.Lock()
 	if c.fl.len() == 0 {
@@ -187,20 +200,29 @@ func (c *session) send(batch []Frame) *ended {
 	}
 	c.fl.bytes += total
 	c.mu.Unlock()
-
 	c.s.sending(batch, total)
-	err := c.w.write(batch)
-	now = mono()
-	c.mu.Lock()
-	c.writing, c.active = false, now
-	if c.fl.head >= c.batch {
-		c.progress = now
-	}
-	c.mu.Unlock()
+	c.w.begin(batch)
+	return nil
+}
+
+// finish writes what is left of the batch.
+func (c *session) finish() *ended {
+	err := c.w.finish()
+	c.wrote()
 	if err != nil {
 		return c.broken(err)
 	}
 	return nil
+}
+
+func (c *session) wrote() {
+	now := mono()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing, c.active = false, now
+	if c.fl.head >= c.batch {
+		c.progress = now
+	}
 }
 
 // broken says why a write failed. The ack reader goes on for a moment: acks that came before the fault still count, and

@@ -67,7 +67,7 @@ func (c *session) waitData(ctx context.Context) *ended {
 	c.wakeFor(maxAnswerBytes / 2)
 	c.mu.Lock()
 	flying := c.fl.len() > 0
-	if flying { // when no data comes for so long, the ack reader looks
+	if flying && !c.driven(mono()) { // when no data comes for so long, the ack reader looks
 		now, lazy := mono(), int64(c.s.tune.lazyAck)
 		if at := c.fl.oldest().sent + lazy; at > now {
 			c.wakeAt(at, now)
@@ -81,13 +81,19 @@ func (c *session) waitData(ctx context.Context) *ended {
 		c.caughtUp = true
 		c.s.delivering(c) // an outage may also end with nothing to deliver
 	}
-	err := c.s.q.Wait(c.waiting)
-	if flying {
-		c.look()
-		if c.received() != nil {
-			_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
-			<-c.gone
+	waiting := c.waiting
+	c.own.Unlock() // who calls Turn may write now
+	err := c.s.q.Wait(waiting)
+	c.own.Lock()
+	if len(c.w.left) > 0 || c.w.err != nil {
+		if end := c.finish(); end != nil {
+			return end
 		}
+	}
+	c.look()
+	if c.received() != nil {
+		_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
+		<-c.gone
 	}
 	select {
 	case <-c.gone:

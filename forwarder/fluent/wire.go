@@ -6,18 +6,23 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
-// wire writes frames to a connection in as few system calls as there can be. The sender's goroutine owns it.
+// wire writes frames to a connection in as few system calls as there can be. It belongs to the writer.
 type wire struct {
 	conn     *net.TCPConn
 	raw      syscall.RawConn
-	vecs     [][]byte
-	bufs     net.Buffers
+	left     []Frame // what is still to be written, from at on in the first
+	at       int64
+	iov      [128]unix.Iovec
+	err      error        // writing has failed, for good
 	accepted atomic.Int64 // mono time when the kernel last took bytes
 }
 
@@ -29,82 +34,122 @@ func newWire(conn *net.TCPConn) (*wire, error) {
 	return &wire{conn: conn, raw: raw}, nil
 }
 
-// write writes the frames in order: runs of small ones with one writev, each large one with sendfile.
-func (w *wire) write(frames []Frame) error {
-	w.vecs = w.vecs[:0]
-	for i := range frames {
-		if f := &frames[i]; f.Data != nil {
-			w.vecs = append(w.vecs, f.Data)
-			continue
-		}
-		if err := w.flush(); err != nil {
-			return err
-		}
-		if err := w.sendFile(frames[i].File, frames[i].Off, frames[i].Len); err != nil {
-			return err
-		}
+// begin says what finish and try are to write.
+func (w *wire) begin(frames []Frame) { w.left, w.at = frames, 0 }
+
+// finish writes all that is left, and waits for the socket to take it.
+func (w *wire) finish() error {
+	if err := w.raw.Write(w.push); err != nil && w.err == nil {
+		w.err = err
 	}
-	return w.flush()
+	return w.err
 }
 
-func (w *wire) flush() error {
-	var err error
-	switch len(w.vecs) {
-	case 0:
-		return nil
-	case 1:
-		_, err = w.conn.Write(w.vecs[0])
-	default:
-		w.bufs = w.vecs
-		_, err = w.bufs.WriteTo(w.conn)
+// try writes as much as the socket takes at once, and reports whether all that was left is written.
+func (w *wire) try() bool {
+	done := false
+	if err := w.raw.Control(func(fd uintptr) { done = w.push(fd) }); err != nil && w.err == nil {
+		w.err = err
 	}
-	w.vecs = w.vecs[:0]
-	w.accepted.Store(mono())
-	return err
+	return done && w.err == nil
 }
 
-// sendFile has the kernel move n bytes from the page cache to the socket. The offset is an argument and not the file's
-// own, because whoever gave us the file reads it too.
-func (w *wire) sendFile(f *os.File, off, n int64) error {
-	src, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var werr, serr error
-	err = src.Control(func(in uintptr) {
-		werr = w.raw.Write(func(out uintptr) bool {
-			for n > 0 {
-				m, err := unix.Sendfile(int(out), int(in), &off, int(min(n, 1<<30)))
-				switch {
-				case m > 0:
-					n -= int64(m)
-					w.accepted.Store(mono())
-				case err == nil:
-					serr = io.ErrUnexpectedEOF
-					return true
-				case errors.Is(err, unix.EAGAIN):
-					return false // until the socket can take more
-				case errors.Is(err, unix.EINTR):
-				default:
-					serr = err
-					return true
-				}
+// push writes until the socket takes no more: runs of small frames with one writev, each large one with sendfile. It reports
+// false when there is something left to write.
+func (w *wire) push(fd uintptr) bool {
+	for len(w.left) > 0 && w.err == nil {
+		var n int
+		var err error
+		if w.left[0].Data != nil {
+			if n, err = nowait.Writev(int(fd), w.gather()); err != nil && !again(err) {
+				err = os.NewSyscallError("writev", err)
 			}
-			return true
-		})
-	})
-	if err = errors.Join(err, werr); err != nil {
-		return err
+		} else {
+			n, err = w.sendFile(int(fd), &w.left[0])
+		}
+		switch {
+		case n > 0:
+			w.advance(int64(n))
+			w.accepted.Store(mono())
+		case err == unix.EAGAIN:
+			return false
+		case err == unix.EINTR:
+		case err == nil:
+			w.err = io.ErrShortWrite
+		default:
+			w.err = err
+		}
 	}
+	return true
+}
+
+// again reports whether a call that failed so is to be made again, at once or when the socket is ready.
+func again(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+
+// gather is the small frames that are next.
+func (w *wire) gather() []unix.Iovec {
+	n, at := 0, w.at
+	for i := range w.left {
+		data := w.left[i].Data
+		if data == nil || n == len(w.iov) {
+			break
+		}
+		w.iov[n].Base = &data[at]
+		w.iov[n].SetLen(len(data) - int(at))
+		n, at = n+1, 0
+	}
+	return w.iov[:n]
+}
+
+// advance passes over n bytes that were written.
+func (w *wire) advance(n int64) {
+	for n > 0 {
+		rest := w.left[0].size() - w.at
+		if n < rest {
+			w.at += n
+			return
+		}
+		n -= rest
+		w.left, w.at = w.left[1:], 0
+	}
+}
+
+// sendFile has the kernel move bytes from the page cache to the socket. The offset is an argument and not the file's own,
+// because whoever gave us the file reads it too.
+func (w *wire) sendFile(fd int, f *Frame) (int, error) {
+	off := f.Off + w.at
+	n, err := unix.Sendfile(fd, int(f.File.Fd()), &off, int(min(f.Len-w.at, 1<<30)))
+	runtime.KeepAlive(f.File)
 	switch {
-	case errors.Is(serr, unix.EINVAL), errors.Is(serr, unix.ENOSYS), errors.Is(serr, unix.EOPNOTSUPP):
-		// A file system that cannot do it. What was sent so far is in off and n.
-		_, serr = io.CopyN(struct{ io.Writer }{w.conn}, io.NewSectionReader(f, off, n), n)
-		w.accepted.Store(mono())
-	case errors.Is(serr, io.ErrUnexpectedEOF):
-		serr = &queueError{fmt.Errorf("frame at %d of %s is cut short", off, f.Name())}
+	case n > 0:
+		return n, nil
+	case again(err):
+		return 0, err
+	case err == unix.EINVAL, err == unix.ENOSYS, err == unix.EOPNOTSUPP:
+		return w.copyFile(fd, f) // a file system that cannot do it
+	case err == nil:
+		return 0, cutShort(f)
 	}
-	return serr
+	return 0, os.NewSyscallError("sendfile", err)
+}
+
+func (w *wire) copyFile(fd int, f *Frame) (int, error) {
+	buf := make([]byte, min(f.Len-w.at, 64<<10))
+	if n, err := f.File.ReadAt(buf, f.Off+w.at); n < len(buf) {
+		if errors.Is(err, io.EOF) {
+			return 0, cutShort(f)
+		}
+		return 0, &queueError{err}
+	}
+	n, err := unix.Write(fd, buf)
+	if err != nil && !again(err) {
+		err = os.NewSyscallError("write", err)
+	}
+	return max(n, 0), err
+}
+
+func cutShort(f *Frame) error {
+	return &queueError{fmt.Errorf("frame at %d of %s is cut short", f.Off, f.File.Name())}
 }
 
 // delivered is how many bytes the peer's TCP has taken so far.

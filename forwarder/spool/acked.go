@@ -61,7 +61,6 @@ func (s *Spool) openAcks() error {
 func (s *Spool) saveAcks(now time.Time, synced bool) error {
 	s.mu.Lock()
 	acked := s.acked
-	s.acksPoked = false
 	s.mu.Unlock()
 	if acked == s.acksSaved && (!synced || acked == s.acksSynced) {
 		return nil
@@ -85,8 +84,28 @@ func (s *Spool) saveAcks(now time.Time, synced bool) error {
 	return nil
 }
 
-// Ack moves the cursor: every frame up to seq has been acknowledged. It says how many events that adds. The syncer writes the
-// cursor down, at most every 100 ms, and unlinks what lies behind it.
+// SaveCursor writes the cursor down if it has moved and 100 ms have passed since it last was. Whoever comes by often calls it, so that
+// the syncer need not wake up for that; without, the syncer does it within a fifth of sync_after.
+func (s *Spool) SaveCursor() {
+	if !s.syncMu.TryLock() {
+		return // the syncer does it, or is at something that takes its time
+	}
+	defer s.syncMu.Unlock()
+	s.saveCursor(s.now())
+}
+
+// saveCursor writes the cursor down, not too often. syncMu is held.
+func (s *Spool) saveCursor(now time.Time) {
+	if since := now.Sub(s.acksAt); since >= 0 && since < ackEvery {
+		return
+	}
+	if err := s.saveAcks(now, false); err != nil {
+		s.complain("saving the cursor failed, frames may be sent again after a crash", "err", err)
+	}
+}
+
+// Ack moves the cursor: every frame up to seq has been acknowledged. It says how many events that adds. Run and SaveCursor write it
+// down; Run unlinks what lies behind it.
 func (s *Spool) Ack(seq uint64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +127,7 @@ func (s *Spool) Ack(seq uint64) (int, error) {
 // cursor moves the cursor to seq. mu is held.
 func (s *Spool) cursor(seq uint64) {
 	s.acked = max(s.acked, seq)
-	if !s.acksPoked || (len(s.segs) > 1 && s.segs[0].frames == 0) {
-		s.acksPoked = true
+	if len(s.segs) > 1 && s.segs[0].frames == 0 {
 		s.poke()
 	}
 }

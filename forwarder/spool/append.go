@@ -176,7 +176,6 @@ func (s *Spool) publish(g *segment, recs []*Record) {
 		s.count.appended += int64(h.events)
 	}
 	s.last = s.seq
-	s.wakeReader()
 }
 
 // add counts a frame that is to be sent.

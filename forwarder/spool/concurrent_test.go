@@ -89,8 +89,12 @@ func sendAll(ctx context.Context, s *Spool, n int) (arrived int64, err error) {
 	var frames []Frame
 	last := -1
 	for done := false; !done; {
-		if err := r.Wait(ctx); err != nil {
-			return arrived, err
+		for !r.Ready() {
+			select {
+			case <-ctx.Done():
+				return arrived, ctx.Err()
+			case <-time.After(time.Millisecond):
+			}
 		}
 		if frames, err = r.Next(frames[:0], 1+rng.IntN(100), 1<<20); err != nil {
 			return arrived, err

@@ -3,9 +3,10 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 const (
@@ -59,7 +60,7 @@ func (r *Reader) open(g *segment) error {
 		r.file, r.fileSeg = nil, nil
 	}
 	r.blockN = 0
-	f, err := os.Open(g.path)
+	f, err := nowait.Open(g.path, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		f, err = r.s.reopen(g, err)
 	}
@@ -86,20 +87,20 @@ func (r *Reader) fill(off, need, extent int64) error {
 		r.block = make([]byte, blockSize)
 	}
 	r.blockN = 0
-	n, err := r.file.ReadAt(r.block[:min(blockSize, extent-off)], off)
+	n, err := nowait.Pread(r.file, r.block[:min(blockSize, extent-off)], off)
 	if int64(n) < need {
-		return shortened(err)
+		return shortened(r.file, err)
 	}
 	r.blockAt, r.blockN = off, n
 	return nil
 }
 
-// shortened makes damage of the end of a file that was longer when it was written.
-func shortened(err error) error {
-	if errors.Is(err, io.EOF) {
+// shortened says why a read got too little: without an error the file ends before where it was written to.
+func shortened(f *os.File, err error) error {
+	if err == nil {
 		return fmt.Errorf("%w: the file was cut off", errDamaged)
 	}
-	return err
+	return fmt.Errorf("read %s: %w", f.Name(), err)
 }
 
 // header reads the header at p. The checksum of a large frame is not checked: this life wrote it, or recovery has read it.
@@ -112,8 +113,8 @@ func (r *Reader) header(p *place, extent int64) error {
 	b := r.head[:]
 	if r.inBlock(p.off, HeaderBytes) {
 		b = r.block[p.off-r.blockAt:]
-	} else if _, err := r.file.ReadAt(b, p.off); err != nil {
-		return shortened(err)
+	} else if n, err := nowait.Pread(r.file, b, p.off); n < len(b) {
+		return shortened(r.file, err)
 	}
 	h, ok := decodeHeader(b)
 	if !ok || h.seq != p.seq || h.size() > extent-p.off {

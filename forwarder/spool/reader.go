@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"context"
 	"errors"
 	"os"
 	"slices"
@@ -178,37 +177,11 @@ func (r *Reader) Rewind() {
 	r.replay, r.rewound = 0, true
 }
 
-// Wait returns when Next may have a frame.
-func (r *Reader) Wait(ctx context.Context) error {
-	s := r.s
-	for {
-		s.mu.Lock()
-		closed, ready := s.closed, r.replay < len(r.flight) || s.count.frames > int64(len(r.flight))
-		s.waiting = !closed && !ready
-		s.mu.Unlock()
-		if closed {
-			return ErrClosed
-		}
-		if ready {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.more:
-		}
-	}
-}
-
-// wakeReader wakes Wait. mu is held.
-func (s *Spool) wakeReader() {
-	if s.waiting {
-		s.waiting = false
-		select {
-		case s.more <- struct{}{}:
-		default:
-		}
-	}
+// Ready reports whether Next may have a frame, or an error. Any goroutine may ask; whoever appends wakes the sender.
+func (r *Reader) Ready() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.closed || r.replay < len(r.flight) || r.s.count.frames > int64(len(r.flight))
 }
 
 // sending reports whether frames may be on their way. mu is held.

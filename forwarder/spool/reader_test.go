@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 func bodies(t *testing.T, frames []Frame) []string {
@@ -123,51 +120,31 @@ func TestFrameOutlivesItsSegment(t *testing.T) {
 	equal(t, drain(t, s), []string{"next segment" + large})
 }
 
-func TestWait(t *testing.T) {
-	dir := memoryDir(t)
-	synctest.Test(t, func(t *testing.T) {
-		s := opened(t, testConfig(dir), nil)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := s.Reader().Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("nothing to read: %v", err)
+func TestReady(t *testing.T) {
+	s := opened(t, testConfig(memoryDir(t)), nil)
+	ready := func(want bool, when string) {
+		t.Helper()
+		if got := s.Reader().Ready(); got != want {
+			t.Fatalf("%s: ready %v, want %v", when, got, want)
 		}
-		got := make(chan error)
-		wait := func() { got <- s.Reader().Wait(t.Context()) }
-		for i := range 3 {
-			go wait()
-			synctest.Wait()
-			mustAppend(t, s, inputRecord("not a frame"))
-			synctest.Wait()
-			select {
-			case err := <-got:
-				t.Fatalf("woken by an input record: %v", err)
-			default:
-			}
-			mustAppend(t, s, record(fmt.Sprint(i), 1))
-			if err := <-got; err != nil {
-				t.Fatal(err)
-			}
-			equal(t, drain(t, s), []string{fmt.Sprint(i)})
-		}
-		mustAppend(t, s, record("again", 1))
-		if _, err := s.Reader().Next(nil, 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		s.Reader().Rewind()
-		if err := s.Reader().Wait(t.Context()); err != nil { // what is to be sent again
-			t.Fatal(err)
-		}
-		drain(t, s)
-		go wait()
-		synctest.Wait()
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-got; !errors.Is(err, ErrClosed) {
-			t.Fatalf("after Close: %v", err)
-		}
-	})
+	}
+	ready(false, "empty")
+	mustAppend(t, s, inputRecord("not a frame"))
+	ready(false, "after an input record")
+	mustAppend(t, s, record("a", 1))
+	ready(true, "after a frame")
+	if _, err := s.Reader().Next(nil, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	ready(false, "handed out")
+	s.Reader().Rewind()
+	ready(true, "to be sent again")
+	equal(t, drain(t, s), []string{"a"})
+	ready(false, "acked")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ready(true, "closed, which Next is to say")
 }
 
 func TestSetAside(t *testing.T) {

@@ -30,7 +30,6 @@ type Spool struct {
 	life         uint64 // random; the first half of this life's chunk ids
 	reader       *Reader
 	kick         chan struct{} // wakes Run
-	more         chan struct{} // wakes Reader.Wait
 
 	// wr is held by Append for its whole duration, writes included.
 	wr      sync.Mutex
@@ -59,13 +58,11 @@ type Spool struct {
 	rollNext  bool       // the active segment is no good any more
 	last      uint64     // sequence number of the last record in segs
 	acked     uint64     // the cursor: every frame up to here is done with
-	acksPoked bool       // Run knows that the cursor moved
 	bytes     int64      // on disk, all segments
 	count     counts
 	fullSince time.Time
 	fullWhy   string
 	fullFor   time.Duration
-	waiting   bool          // Reader.Wait waits
 	want      uint64        // what SyncTo waits for
 	synced    chan struct{} // closed and replaced after each step that synced for SyncTo
 	dirErr    error         // the last sync of the directory failed
@@ -125,7 +122,7 @@ func open(cfg Config, log *slog.Logger, m *Metrics, o options) (*Spool, error) {
 	s := &Spool{
 		cfg: cfg, log: log, m: m, disk: o.disk, now: o.now, rules: o.rules, segmentBytes: o.segmentBytes,
 		life: o.life(), marks: newMarks(), rebase: true, writing: true,
-		kick: make(chan struct{}, 1), more: make(chan struct{}, 1), synced: make(chan struct{}),
+		kick: make(chan struct{}, 1), synced: make(chan struct{}),
 		trouble: map[string]time.Time{},
 		floor:   floor{effective: 1}, // all input records are needed until the owner has looked at them
 	}
@@ -266,7 +263,6 @@ func (s *Spool) abandon() {
 		_ = s.lock.Close()
 		s.lock = nil
 	}
-	s.wakeReader()
 	s.wakeSynced()
 }
 

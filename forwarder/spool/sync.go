@@ -44,11 +44,7 @@ func (s *Spool) step(now time.Time) time.Duration {
 			s.complain("sync of the spool failed", "segment", g.path, "err", err)
 		}
 	}
-	if since := now.Sub(s.acksAt); since >= ackEvery || since < 0 {
-		if err := s.saveAcks(now, false); err != nil {
-			s.complain("saving the cursor failed, frames may be sent again after a crash", "err", err)
-		}
-	}
+	s.saveCursor(now)
 	s.reap()
 	s.look()
 	s.mu.Lock()
@@ -58,9 +54,6 @@ func (s *Spool) step(now time.Time) time.Duration {
 		if g != s.active && g.synced == g.last {
 			s.closeSegment(g)
 		}
-	}
-	if s.acked != s.acksSaved {
-		return min(tick, max(ackEvery-now.Sub(s.acksAt), time.Millisecond))
 	}
 	return tick
 }

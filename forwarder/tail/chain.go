@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 // Known is what an earlier life remembered of one file of a source.
@@ -278,7 +280,7 @@ func (cand candidate) fits(m Marker) bool {
 
 // open opens a name. ok is false for what is not a file, and for one that may not be read and has held up the others long enough.
 func (c *Chain) open(n name, now time.Time) (cand candidate, ok bool, err error) {
-	f, err := os.OpenFile(n.path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0) // a FIFO must not block the scan
+	f, err := nowait.Open(n.path, unix.O_NONBLOCK|unix.O_NOCTTY) // a FIFO must not block the scan
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return cand, false, err

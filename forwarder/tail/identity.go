@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 // ID is what a file is beyond its name. An inode number alone does not do: ext4 gives a deleted file's inode to the very next
@@ -90,14 +92,9 @@ func (m Marker) fits(f *os.File) bool {
 
 // pread fills b from off as far as the file goes.
 func pread(f *os.File, b []byte, off int64) (int, error) {
-	for {
-		n, err := unix.Pread(int(f.Fd()), b, off) // of a regular file: short at its end only
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read %s at %d: %w", f.Name(), off, err)
-		}
-		return n, nil
+	n, err := nowait.Pread(f, b, off)
+	if err != nil {
+		return 0, fmt.Errorf("read %s at %d: %w", f.Name(), off, err)
 	}
+	return n, nil
 }
