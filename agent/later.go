@@ -10,9 +10,6 @@ import (
 // later lists the documented keys whose parts this version does not have; a version that brings a part removes its rows.
 // Off is the value that asks for nothing. Where going on without the key would lose security or data, it is an error.
 var later = []document.Later{
-	{Path: "forward.to.address", Off: "", Loss: true, Fix: "write the address itself as the entry, as \"fluentd.example:24224\""},
-	{Path: "forward.to.weight", Off: 0, Loss: true},
-	{Path: "forward.to.standby", Off: false, Loss: true},
 	{Path: "forward.tls.ca", Off: "", Loss: true},
 	{Path: "forward.tls.cert", Off: "", Loss: true},
 	{Path: "forward.tls.key", Off: "", Loss: true},

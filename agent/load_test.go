@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/document"
 )
 
@@ -63,7 +64,7 @@ func TestDropIns(t *testing.T) {
 		t.Errorf("findings %q, want %q", got, want)
 	}
 	c := l.Config.Forwarder
-	if want := []string{"c:3"}; !reflect.DeepEqual(c.Forward.To, want) {
+	if want := []forwarder.Endpoint{{Address: "c:3"}}; !reflect.DeepEqual(c.Forward.To, want) {
 		t.Errorf("to = %v, want %v", c.Forward.To, want)
 	}
 	if c.Forward.Grace != 3*time.Second || c.Forward.Heartbeat != 7*time.Second || c.Spool.Dir != "/a/spool" || l.Variables != 1 {
@@ -94,6 +95,43 @@ func TestDocumentedKeys(t *testing.T) {
 	}
 	if len(l.Findings) == 0 {
 		t.Error("no finding at all: is the table of later keys empty? Then it can go")
+	}
+}
+
+// The entries of forward.to are texts or maps, and whatever is wrong with one is found at its place.
+func TestEndpoints(t *testing.T) {
+	for _, c := range []struct {
+		name, yaml, env string
+		want            []forwarder.Endpoint
+		finding         string
+	}{
+		{"text", "forward: {to: a:1}", "", []forwarder.Endpoint{{Address: "a:1"}}, ""},
+		{"texts and maps", "forward:\n  to:\n  - a:1\n  - {address: b:1, weight: 5}\n  - address: _f._tcp.x\n    standby: true\n", "",
+			[]forwarder.Endpoint{{Address: "a:1"}, {Address: "b:1", Weight: 5}, {Address: "_f._tcp.x", Standby: true}}, ""},
+		{"list in a variable", "", "a:1, srv://b", []forwarder.Endpoint{{Address: "a:1"}, {Address: "srv://b"}}, ""},
+		{"YAML in a variable", "", "[a:1, {address: 'b:1', weight: 70}]", []forwarder.Endpoint{{Address: "a:1"}, {Address: "b:1", Weight: 70}}, ""},
+		{"number", "forward: {to: [5]}", "", nil, `f.yaml:1:16: error: forward.to[0]: "5" is not host:port`},
+		{"list in the list", "forward: {to: [[a:1]]}", "", nil, "f.yaml:1:16: error: forward.to[0]: a text or a map of keys is wanted, not a list"},
+		{"unknown key", "forward: {to: [{adress: a:1}]}", "", nil, `f.yaml:1:17: error: forward.to[0].adress: unknown key (fix: did you mean "address"?)`},
+		{"no address", "forward: {to: [a:1, {weight: 1}]}", "", nil, "f.yaml:1:21: error: forward.to[1]: an endpoint without an address"},
+		{"weight 0", "forward: {to: [{address: a:1, weight: 0}]}", "", nil, `f.yaml:1:31: error: forward.to[0].weight: "0" is no weight`},
+		{"standby", "forward: {to: [{address: a:1, standby: perhaps}]}", "", nil, `f.yaml:1:31: error: forward.to[0].standby: "perhaps" is neither true nor false`},
+		{"port", "", "a:0", nil, `environment FAIRLEAD_FORWARD_TO: error: forward.to[0]: "a:0" has the port "0"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := write(t, map[string]string{"f.yaml": c.yaml})
+			var environ []string
+			if c.env != "" {
+				environ = []string{"FAIRLEAD_FORWARD_TO=" + c.env}
+			}
+			l := Source{Path: filepath.Join(dir, "f.yaml"), Environ: environ}.Load()
+			if got := findings(l, dir); (c.finding == "") != (got == "") || !strings.Contains(got, c.finding) {
+				t.Errorf("findings %q, want %q", got, c.finding)
+			}
+			if got := l.Config.Forwarder.Forward.To; c.finding == "" && !reflect.DeepEqual(got, c.want) {
+				t.Errorf("to = %+v, want %+v", got, c.want)
+			}
+		})
 	}
 }
 
@@ -130,7 +168,7 @@ fold: {wait: 1h, max_bytes: 1}
 `})
 	got := findings(Source{Path: filepath.Join(dir, "f.yaml")}.Load(), dir)
 	for _, want := range []string{
-		"f.yaml:2:3: error: forward.to: ", "f.yaml:3:3: error: forward.ack_timeout: ", "f.yaml:4:9: error: spool.max_bytes: ",
+		"f.yaml:2:8: error: forward.to[0]: ", "f.yaml:3:3: error: forward.ack_timeout: ", "f.yaml:4:9: error: spool.max_bytes: ",
 		"f.yaml:4:26: error: spool.sync_after: ", "f.yaml:5:9: error: state.dir: ", "f.yaml:6:11: error: control.socket: ",
 		"f.yaml:7:10: error: health.listen: ", "f.yaml:8:8: error: fold.wait: ", "f.yaml:8:18: error: fold.max_bytes: ",
 	} {

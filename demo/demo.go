@@ -128,7 +128,7 @@ func (d *demo) newWriters(ctx context.Context) (writers, error) {
 // config is that of a daemon on a host of its own, but for the folders and the address. The folder of a demo may be small.
 func (d *demo) config(to string) forwarder.Config {
 	cfg := forwarder.DefaultConfig()
-	cfg.Forward.To = []string{to}
+	cfg.Forward.To = []forwarder.Endpoint{{Address: to}}
 	cfg.Sources.Containers.Root = d.writers.logs()
 	cfg.Spool.Dir = filepath.Join(d.dir, "state", "spool")
 	cfg.Spool.MinFree = 0

@@ -73,7 +73,7 @@ func BenchmarkLoop(b *testing.B) {
 				b.StopTimer()
 				cfg := DefaultConfig()
 				cfg.Fold.Enabled = c.folding
-				cfg.Forward.To = []string{"127.0.0.1:1"}
+				cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 				cfg.Sources.Containers.Root = root
 				cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(b.TempDir(), "spool"), 0
 				log := slog.New(slog.DiscardHandler)

@@ -76,7 +76,7 @@ func catchUp(b *testing.B, frames, bytes int, delay time.Duration) {
 	defer recv.Close()
 	recv.Set(receiver.Behaviour{AckDelay: delay})
 	fcfg := fluent.DefaultConfig()
-	fcfg.To = []string{recv.Addr()}
+	fcfg.To = []fluent.Endpoint{{Address: recv.Addr()}}
 	s := fluent.NewSender(fcfg, &queue{spool: sp, reader: sp.Reader()}, slog.New(slog.DiscardHandler), fluent.NewMetrics(nil))
 	b.StartTimer()
 	began := time.Now()

@@ -31,7 +31,7 @@ const childEnv = "FAIRLEAD_TEST_CHILD" // set in the child: folder and receiver
 
 func childConfig(dir, to string) Config {
 	cfg := DefaultConfig()
-	cfg.Forward.To = []string{to}
+	cfg.Forward.To = []Endpoint{{Address: to}}
 	cfg.Forward.Grace = 5 * time.Second
 	cfg.Forward.AckTimeout = time.Second
 	cfg.Spool.Dir = filepath.Join(dir, "spool")

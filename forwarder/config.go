@@ -18,6 +18,9 @@ type Config struct {
 	Record  Record
 }
 
+// Endpoint is an entry of `forward.to`, for those who build a Config in code.
+type Endpoint = fluent.Endpoint
+
 // Sources is the `sources` section of the configuration.
 type Sources struct {
 	Containers       Containers    `yaml:"containers"`

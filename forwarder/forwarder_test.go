@@ -62,7 +62,7 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { _ = l.recv.Close() })
 	l.cfg = DefaultConfig()
-	l.cfg.Forward.To = []string{l.recv.Addr()}
+	l.cfg.Forward.To = []Endpoint{{Address: l.recv.Addr()}}
 	l.cfg.Forward.Grace = 5 * time.Second
 	l.cfg.Spool.Dir = filepath.Join(l.dir, "spool")
 	l.cfg.Spool.MinFree = 0

@@ -130,7 +130,7 @@ func (p *sending) open() {
 		p.t.Fatal(err)
 	}
 	cfg := fluent.DefaultConfig()
-	cfg.To, cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = []string{p.lb.Addr()}, 300*time.Millisecond, 200*time.Millisecond, time.Second
+	cfg.To, cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = []fluent.Endpoint{{Address: p.lb.Addr()}}, 300*time.Millisecond, 200*time.Millisecond, time.Second
 	s := fluent.NewSender(cfg, &queue{spool: p.sp, reader: p.sp.Reader()}, p.log, fluent.NewMetrics(nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	p.end = cancel

@@ -23,7 +23,7 @@ func TestClockIsSetBack(t *testing.T) {
 	}
 	defer file.Close()
 	cfg := DefaultConfig()
-	cfg.Forward.To = []string{"127.0.0.1:1"}
+	cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 	cfg.Sources.Containers.Enabled = false
 	cfg.Sources.Files = []Files{{Path: path, Tag: "app"}}
 	cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(dir, "spool"), 0

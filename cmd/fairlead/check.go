@@ -65,8 +65,12 @@ func summary(l agent.Loaded) string {
 		from += fmt.Sprintf(", %d from the environment", l.Variables)
 	}
 	to := "nowhere: forward.to is not set"
-	if len(l.Config.Forwarder.Forward.To) > 0 {
-		to = "to " + strings.Join(l.Config.Forwarder.Forward.To, ", ")
+	if endpoints := l.Config.Forwarder.Forward.To; len(endpoints) > 0 {
+		var names []string
+		for _, e := range endpoints {
+			names = append(names, e.String())
+		}
+		to = "to " + strings.Join(names, ", ")
 	}
 	s := fmt.Sprintf("ok: %s; forwards %s", from, to)
 	if n := document.Count(l.Findings, document.Warning); n > 0 {

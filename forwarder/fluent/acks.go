@@ -132,7 +132,7 @@ func (c *session) take(p []byte) (rest []byte, err error) {
 		}
 	}
 	if up {
-		c.s.m.addressUp.WithLabelValues(c.p.address).Set(1)
+		c.s.m.addressUp.WithLabelValues(c.p.Address).Set(1)
 	}
 	if delivering {
 		c.s.delivering(c)

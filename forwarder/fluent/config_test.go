@@ -6,6 +6,15 @@ import (
 	"time"
 )
 
+// to sets the addresses.
+func to(addresses ...string) func(*Config) {
+	return func(c *Config) {
+		for _, a := range addresses {
+			c.To = append(c.To, Endpoint{Address: a})
+		}
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -13,16 +22,24 @@ func TestConfigValidate(t *testing.T) {
 		want   string // in the error; empty: valid
 	}{
 		{"default", func(*Config) {}, ""},
-		{"addresses", func(c *Config) { c.To = []string{"a:24224", "10.0.0.1:1", "[2001:db8::1]:65535"} }, ""},
-		{"no port", func(c *Config) { c.To = []string{"logs.internal"} }, `forward.to: "logs.internal" is not host:port`},
-		{"no host", func(c *Config) { c.To = []string{":24224"} }, `forward.to: ":24224" names no host`},
-		{"port 0", func(c *Config) { c.To = []string{"a:0"} }, "from 1 to 65535"},
-		{"port too large", func(c *Config) { c.To = []string{"a:70000"} }, `has the port "70000"`},
-		{"named port", func(c *Config) { c.To = []string{"a:fluentd"} }, "from 1 to 65535"},
-		{"TLS", func(c *Config) { c.To = []string{"tls://a:24224"} }, `has the scheme "tls"`},
-		{"scheme", func(c *Config) { c.To = []string{"tcp://a:24224"} }, "without a scheme"},
-		{"blank", func(c *Config) { c.To = []string{" a:24224"} }, "host that cannot be"},
-		{"twice", func(c *Config) { c.To = []string{"a:1", "b:1", "a:1"} }, `"a:1" is there twice`},
+		{"addresses", to("a:24224", "10.0.0.1:1", "[2001:db8::1]:65535"), ""},
+		{"no port", to("logs.internal"), `forward.to[0]: "logs.internal" is not host:port`},
+		{"no host", to(":24224"), `forward.to[0]: ":24224" names no host`},
+		{"port 0", to("a:0"), "from 1 to 65535"},
+		{"port too large", to("a:70000"), `has the port "70000"`},
+		{"named port", to("a:fluentd"), "from 1 to 65535"},
+		{"TLS", to("tls://a:24224"), `forward.to[0]: "tls://a:24224" asks for TLS`},
+		{"scheme", to("tcp://a:24224"), `has the scheme "tcp": write host:port`},
+		{"SRV", to("srv://logs.internal", "_fluentd._tcp.logs.internal"), ""},
+		{"SRV with a port", to("_fluentd._tcp.logs.internal:24224"), "is no SRV name"},
+		{"SRV of an address", to("srv://10.0.0.1"), "is no SRV name"},
+		{"no address", func(c *Config) { c.To = []Endpoint{{Address: "a:1"}, {Weight: 5}} }, "forward.to[1]: an endpoint without an address"},
+		{"weight", func(c *Config) { c.To = []Endpoint{{Address: "a:1", Weight: 1001}} }, "forward.to[0].weight: 1001 is no weight"},
+		{"standby", func(c *Config) { c.To = []Endpoint{{Address: "a:1"}, {Address: "b:1", Standby: true}} }, ""},
+		{"standbys only", func(c *Config) { c.To = []Endpoint{{Address: "a:1", Standby: true}} }, "forward.to: every endpoint is a standby"},
+		{"blank", to(" a:24224"), "host that cannot be"},
+		{"twice", to("a:1", "b:1", "A:1"), `forward.to[2]: "A:1" is there twice`},
+		{"SRV twice", to("srv://_f._tcp.x", "_f._tcp.x"), "there twice"},
 		{"heartbeat", func(c *Config) { c.Heartbeat = 0 }, "forward.heartbeat: 0s is too short, need at least 1s"},
 		{"ack timeout", func(c *Config) { c.AckTimeout = -time.Second }, "forward.ack_timeout: -1s"},
 		{"connect timeout", func(c *Config) { c.ConnectTimeout = time.Millisecond }, "need at least 100ms"},

@@ -80,7 +80,7 @@ func TestFailedAddressIsRemembered(t *testing.T) {
 	r.stop()
 	for _, p := range r.s.peers {
 		if _, ok := p.failed[netip.MustParseAddr("127.0.0.1")]; !ok || len(p.failed) != 1 {
-			t.Errorf("%s: remembers %v", p.address, p.failed)
+			t.Errorf("%s: remembers %v", p.Address, p.failed)
 		}
 	}
 }

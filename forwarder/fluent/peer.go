@@ -16,9 +16,8 @@ import (
 // peer is an entry of `to` and what was learned about the receivers behind it. The sender's goroutine owns it; the
 // fields that the ack reader also touches are in session.
 type peer struct {
-	address string
-	host    string
-	port    uint16
+	Endpoint
+	target
 	failed  map[netip.Addr]time.Time // when its addresses last failed, for the last few minutes only
 	failing time.Time                // when the entry as a whole last did
 
@@ -43,16 +42,9 @@ const (
 	relearnPings  = 10 * time.Minute // then a receiver that did not answer pings is asked again
 )
 
-func newPeer(address string) *peer {
-	p := &peer{address: address, failed: map[netip.Addr]time.Time{}}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return p // Validate has refused it; dialling will say so again
-	}
-	p.host = host
-	if n, err := net.LookupPort("tcp", port); err == nil {
-		p.port = uint16(n)
-	}
+func newPeer(e Endpoint) *peer {
+	p := &peer{Endpoint: e, failed: map[netip.Addr]time.Time{}}
+	p.target, _ = parseAddress(e.Address) // Validate has refused one that is wrong; dialling will say so again
 	return p
 }
 
@@ -95,7 +87,7 @@ func (s *Sender) connect(ctx context.Context) (*net.TCPConn, *peer, error) {
 		last = err
 		p.failing = now
 		s.m.connectErrors.Inc()
-		s.m.addressUp.WithLabelValues(p.address).Set(0)
+		s.m.addressUp.WithLabelValues(p.Address).Set(0)
 	}
 	return nil, nil, last
 }
@@ -106,7 +98,7 @@ func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn
 	addrs, err := net.DefaultResolver.LookupNetIP(resolving, "ip", p.host)
 	cancel()
 	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", p.address, err)
+		return nil, fmt.Errorf("resolve %s: %w", p.Address, err)
 	}
 	for i := range addrs { // the resolver gives IPv4 addresses as IPv6; failures are remembered by what is connected to
 		addrs[i] = addrs[i].Unmap()
@@ -124,7 +116,7 @@ func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn
 			return conn.(*net.TCPConn), nil
 		}
 		p.fail(a, now)
-		err = fmt.Errorf("connect to %s: %w", p.address, err)
+		err = fmt.Errorf("connect to %s: %w", p.Address, err)
 	}
 	return nil, err
 }

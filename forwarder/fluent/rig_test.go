@@ -89,7 +89,10 @@ func (r *rig) start(change func(*Sender), to ...string) {
 		to = []string{r.recv.Addr()}
 	}
 	cfg := DefaultConfig()
-	cfg.To, cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = to, 400*time.Millisecond, 150*time.Millisecond, time.Second
+	for _, address := range to {
+		cfg.To = append(cfg.To, Endpoint{Address: address})
+	}
+	cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = 400*time.Millisecond, 150*time.Millisecond, time.Second
 	log := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.s = NewSender(cfg, r.q, log, r.m)
 	r.s.tune = testTune

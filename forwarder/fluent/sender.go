@@ -67,7 +67,7 @@ func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
 	m.addressUp.Reset()
 	for _, to := range cfg.To {
 		s.peers = append(s.peers, newPeer(to))
-		m.addressUp.WithLabelValues(to).Set(0)
+		m.addressUp.WithLabelValues(to.Address).Set(0)
 	}
 	return s
 }
@@ -142,11 +142,11 @@ func (s *Sender) began(c *session) {
 	if !s.known {
 		s.known, level = true, slog.LevelInfo
 	}
-	s.log.Log(context.Background(), level, "connected to fluentd", "address", c.p.address, "remote", c.remote)
+	s.log.Log(context.Background(), level, "connected to fluentd", "address", c.p.Address, "remote", c.remote)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = c
-	s.status.Address, s.status.Connected = c.p.address, c.born
+	s.status.Address, s.status.Connected = c.p.Address, c.born
 	s.status.Remote = net.JoinHostPort(c.remote.String(), fmt.Sprint(c.p.port))
 }
 
@@ -180,11 +180,11 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	if end.reason == pingTimeout { // most likely a balancer that forgot the connection; if not, another address may answer
 		c.p.fail(c.remote, now)
 		c.p.failing = now
-		s.m.addressUp.WithLabelValues(c.p.address).Set(0)
+		s.m.addressUp.WithLabelValues(c.p.Address).Set(0)
 	}
 	idle := inFlight == 0 && (c.acks > 0 || now.Sub(c.born) > s.tune.trust)
 	if end.planned() || idle {
-		s.log.Debug("connection to fluentd ended", "address", c.p.address, "reason", end.reason, "err", end.err)
+		s.log.Debug("connection to fluentd ended", "address", c.p.Address, "reason", end.reason, "err", end.err)
 		return false, 0
 	}
 	if c.frames > 0 {
@@ -193,12 +193,12 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	s.limit = 1
 	c.p.fail(c.remote, now)
 	c.p.failing = now
-	s.m.addressUp.WithLabelValues(c.p.address).Set(0)
+	s.m.addressUp.WithLabelValues(c.p.Address).Set(0)
 	refused := peerLeft && inFlight > 0 && c.frames == 0
 	if refused {
 		s.m.refusals.Inc()
 	}
-	return true, s.fault(end, refused, slog.String("address", c.p.address), slog.Any("remote", c.remote),
+	return true, s.fault(end, refused, slog.String("address", c.p.Address), slog.Any("remote", c.remote),
 		slog.String("reason", string(end.reason)), slog.Int("in_flight", inFlight), slog.String("err", end.Error()))
 }
 
@@ -226,7 +226,7 @@ func (s *Sender) fault(err error, refused bool, attrs ...slog.Attr) (pause time.
 func (s *Sender) delivering(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults.ended(s.log, time.Now(), slog.String("address", c.p.address))
+	s.faults.ended(s.log, time.Now(), slog.String("address", c.p.Address))
 	s.status.Refusals = 0
 }
 

@@ -68,7 +68,7 @@ func cpuTime() time.Duration {
 func startBenchSender(b *testing.B, q Queue, addr string) {
 	b.Helper()
 	cfg := DefaultConfig()
-	cfg.To = []string{addr}
+	cfg.To = []Endpoint{{Address: addr}}
 	s := NewSender(cfg, q, slog.New(slog.DiscardHandler), NewMetrics(nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

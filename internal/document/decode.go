@@ -61,7 +61,7 @@ func (d *decoder) value(path string, at place, n ast.Node, v reflect.Value) {
 	}
 	switch t := v.Type(); {
 	case t == anyType:
-	case isSection(t):
+	case isSection(t), isEither(t) && isMap(n):
 		d.section(path, at, n, v)
 	case t.Kind() == reflect.Pointer:
 		to := reflect.New(t.Elem())
@@ -91,6 +91,8 @@ func (d *decoder) single(path string, at place, n ast.Node, v reflect.Value) {
 		v.SetString("elsewhere")
 	case n.Type() == ast.MappingType && d.isLaterSection(path):
 		d.section(path, at, n, reflect.Value{})
+	case isEither(v.Type()):
+		d.fail(at, path, fmt.Sprintf("a text or a map of keys is wanted, not %s", describe(n)), "")
 	default:
 		d.fail(at, path, fmt.Sprintf("a single value is wanted, not %s", describe(n)), "")
 	}

@@ -22,6 +22,11 @@ func scalarOf(n ast.Node) (scalar, bool) {
 	return scalar{}, false
 }
 
+func isMap(n ast.Node) bool {
+	_, ok := n.(ast.MapNode)
+	return ok
+}
+
 func keyText(k ast.MapKeyNode) string {
 	if s, ok := k.(*ast.StringNode); ok {
 		return s.Value

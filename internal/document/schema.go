@@ -36,6 +36,11 @@ func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textTy
 // isSection tells whether t is a struct of further keys.
 func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != anyType && !isText(t) }
 
+// isEither tells whether t is a struct of keys that may also be written as one text: it has an UnmarshalText for that.
+func isEither(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && isText(t) && len(keys(t)) > 0
+}
+
 // keyOf answers the key of a struct field: its yaml tag, else its name in lower case; inline for a field whose keys are
 // those of the struct it stands in; "" for one that is no key.
 func keyOf(f reflect.StructField) (key string, inline bool) {
