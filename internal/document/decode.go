@@ -61,6 +61,8 @@ func (d *decoder) value(path string, at place, n ast.Node, v reflect.Value) {
 	}
 	switch t := v.Type(); {
 	case t == anyType:
+	case t == secretType && isMap(n):
+		d.secret(path, at, n.(ast.MapNode), v)
 	case isSection(t), isEither(t) && isMap(n):
 		d.section(path, at, n, v)
 	case t.Kind() == reflect.Pointer:
@@ -87,8 +89,6 @@ func (d *decoder) single(path string, at place, n ast.Node, v reflect.Value) {
 			return
 		}
 		d.record(path, at)
-	case v.Type() == secretType && n.Type() == ast.MappingType:
-		v.SetString("elsewhere")
 	case n.Type() == ast.MappingType && d.isLaterSection(path):
 		d.section(path, at, n, reflect.Value{})
 	case isEither(v.Type()):

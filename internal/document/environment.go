@@ -115,7 +115,7 @@ func (d *decoder) node(key variable, value string) (ast.Node, error) {
 			seq.Values = append(seq.Values, text(strings.TrimSpace(one)))
 		}
 		return seq, nil
-	case !list && !isSection(t) && t != anyType:
+	case !list && !isSection(t) && t != anyType && (t != secretType || !inFile.MatchString(value)):
 		return text(value), nil
 	}
 	tree, err := parse([]byte(value))

@@ -20,9 +20,6 @@ type Later struct {
 // Any is the type of a Later key whose value is not checked.
 type Any struct{}
 
-// Secret is the type of a Later key that holds a secret: a text, or a map that names where it is kept. No finding quotes it.
-type Secret string
-
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	secretType   = reflect.TypeFor[Secret]()

@@ -1,8 +1,10 @@
 package document
 
 import (
+	"cmp"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,14 +25,19 @@ func (r *Reader) Validate(validate func() error, file string) {
 // Invalid turns the messages of an error into findings and answers the keys they are about. Each that begins with the path
 // of a key (`fold.wait: ...`) is put to the place where that key was set, or the list or section around it; others, and
 // those about a key that no document sets, are about file.
-func (r *Reader) Invalid(err error, file string) []string {
+func (r *Reader) Invalid(err error, file string) []string { return r.judged(err, Error, file) }
+
+// Doubtful turns messages into findings as Invalid does, but they are warnings.
+func (r *Reader) Doubtful(err error, file string) { r.judged(err, Warning, file) }
+
+func (r *Reader) judged(err error, severity Severity, file string) []string {
 	if err == nil {
 		return nil
 	}
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var keys []string
 		for _, e := range many.Unwrap() {
-			keys = append(keys, r.Invalid(e, file)...)
+			keys = append(keys, r.judged(e, severity, file)...)
 		}
 		return keys
 	}
@@ -39,15 +46,26 @@ func (r *Reader) Invalid(err error, file string) []string {
 	if ok = ok && keyPath.MatchString(path); ok {
 		at = r.whereSet(path, at)
 	}
-	r.report(at, Error, err.Error(), "")
+	r.report(at, severity, err.Error(), "")
 	if !ok {
 		return nil
 	}
 	return []string{path}
 }
 
-// whereSet is the place of the key, else of what it stands in, else the one given.
+// whereSet is the place of the key, else of the first one in it if it is a section, else of what it stands in, else the one given.
 func (r *Reader) whereSet(path string, otherwise place) place {
+	var inside []place
+	for key, at := range r.set {
+		if strings.HasPrefix(key, path+".") {
+			inside = append(inside, at)
+		}
+	}
+	if _, ok := r.set[path]; !ok && len(inside) > 0 {
+		return slices.MinFunc(inside, func(a, b place) int {
+			return cmp.Or(cmp.Compare(slices.Index(r.sources, a.file), slices.Index(r.sources, b.file)), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+		})
+	}
 	for path != "" {
 		if at, ok := r.set[path]; ok {
 			return at
