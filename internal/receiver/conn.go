@@ -1,6 +1,9 @@
 package receiver
 
 import (
+	"bytes"
+	"crypto/tls"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -14,6 +17,7 @@ import (
 type conn struct {
 	r    *Receiver
 	nc   *net.TCPConn
+	rw   net.Conn // nc at the pace set, or TLS over it
 	once sync.Once
 	done chan struct{} // closed with the connection
 	late chan lateAck
@@ -36,11 +40,36 @@ func (c *conn) close(reset bool) {
 	})
 }
 
+// greet does what has to be done before the first message, and answers what came of that already.
+func (c *conn) greet() (early []byte, err error) {
+	s := c.r.security.Load()
+	c.rw = slowConn{c.nc, c}
+	_ = c.nc.SetDeadline(time.Now().Add(10 * time.Second))
+	if s.TLS != nil {
+		t := tls.Server(c.rw, s.TLS)
+		if err := t.Handshake(); err != nil {
+			return nil, err
+		}
+		c.rw = t
+	}
+	if s.Handshake != nil {
+		if _, early, err = s.Handshake.Do(c.rw); err != nil {
+			return nil, err
+		}
+	}
+	return early, c.nc.SetDeadline(time.Time{})
+}
+
 func (c *conn) serve() {
 	var acker sync.WaitGroup
 	defer acker.Wait()
 	defer func() { c.close(c.r.behaviour.Load().ResetOnClose) }()
-	m := message{r: msgp.NewReaderSize(slowReader{c}, 64<<10)}
+	early, err := c.greet()
+	if err != nil {
+		c.r.denied.Add(1)
+		return
+	}
+	m := message{r: msgp.NewReaderSize(io.MultiReader(bytes.NewReader(early), c.rw), 64<<10)}
 	m.limit()
 	for m.read() == nil {
 		b := c.r.behaviour.Load()
@@ -49,6 +78,10 @@ func (c *conn) serve() {
 			return
 		case m.empty():
 			c.r.pings.Add(1)
+		case b.LacksZstd && m.compressed == "zstd":
+			c.r.refused.Add(1)
+			c.close(true)
+			return
 		case b.Refuse || b.RefuseTag != "" && b.RefuseTag == m.tag:
 			c.r.refused.Add(1)
 			c.close(true)
@@ -132,7 +165,7 @@ func (c *conn) send(ack []byte) bool {
 		return true
 	}
 	c.r.acks.Add(1)
-	_, err := c.nc.Write(ack)
+	_, err := c.rw.Write(ack)
 	return err == nil
 }
 
@@ -156,13 +189,16 @@ func appendAck(dst []byte, chunk string, b *Behaviour) []byte {
 	return dst
 }
 
-// slowReader reads at the pace the behaviour sets, in twenty steps a second.
-type slowReader struct{ c *conn }
+// slowConn reads at the pace the behaviour sets, in twenty steps a second.
+type slowConn struct {
+	*net.TCPConn
+	c *conn
+}
 
-func (s slowReader) Read(p []byte) (int, error) {
+func (s slowConn) Read(p []byte) (int, error) {
 	rate := s.c.r.behaviour.Load().BytesPerSecond
 	if rate > 0 {
-		_ = s.c.nc.SetReadBuffer(16 << 10) // or the kernel would take megabytes for us
+		_ = s.SetReadBuffer(16 << 10) // or the kernel would take megabytes for us
 		select {
 		case <-s.c.done:
 			return 0, net.ErrClosed
@@ -170,5 +206,5 @@ func (s slowReader) Read(p []byte) (int, error) {
 		}
 		p = p[:min(len(p), max(rate/20, 1))]
 	}
-	return s.c.nc.Read(p)
+	return s.TCPConn.Read(p)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/tinylib/msgp/msgp"
 )
 
@@ -16,16 +17,17 @@ const maxBodyBytes = 256 << 20
 
 // message is one message of a connection. Its buffers are used again for the next.
 type message struct {
-	r     *msgp.Reader
-	tag   string
-	chunk string
-	size  int64 // events, as the option says
-	body  []byte
-	gzip  bool
+	r          *msgp.Reader
+	tag        string
+	chunk      string
+	size       int64 // events, as the option says
+	body       []byte
+	compressed string // how: gzip, zstd, or empty
 
 	raw   msgp.Raw
 	plain bytes.Buffer
 	zr    *gzip.Reader
+	zd    *zstd.Decoder
 }
 
 func (m *message) limit() {
@@ -60,7 +62,7 @@ func (m *message) read() error {
 	if m.tag, err = m.r.ReadString(); err != nil {
 		return err
 	}
-	m.body, m.chunk, m.size, m.gzip = m.body[:0], "", 0, false
+	m.body, m.chunk, m.size, m.compressed = m.body[:0], "", 0, ""
 	t, err := m.r.NextType()
 	if err != nil {
 		return err
@@ -115,8 +117,13 @@ func (m *message) read() error {
 	default:
 		return fmt.Errorf("message of %d elements", n)
 	}
-	if m.gzip && !m.empty() {
-		return m.unzip()
+	switch {
+	case m.empty():
+		return nil
+	case m.compressed == "gzip":
+		return m.gunzip()
+	case m.compressed == "zstd":
+		return m.unzstd()
 	}
 	return nil
 }
@@ -161,9 +168,12 @@ func (m *message) options() error {
 		case "compressed":
 			var how string
 			how, err = m.r.ReadString()
-			m.gzip = how == "gzip"
-			if err == nil && !m.gzip && how != "text" {
-				err = fmt.Errorf("unknown compression %q", how)
+			switch how {
+			case "gzip", "zstd":
+				m.compressed = how
+			case "text":
+			default:
+				err = errors.Join(err, fmt.Errorf("unknown compression %q", how))
 			}
 		default:
 			err = m.r.Skip()
@@ -175,7 +185,18 @@ func (m *message) options() error {
 	return nil
 }
 
-func (m *message) unzip() error {
+func (m *message) unzstd() error {
+	var err error
+	if m.zd == nil {
+		m.zd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBodyBytes))
+	}
+	if err == nil {
+		m.body, err = m.zd.DecodeAll(m.body, nil)
+	}
+	return err
+}
+
+func (m *message) gunzip() error {
 	var err error
 	if m.zr == nil {
 		m.zr, err = gzip.NewReader(bytes.NewReader(m.body))
@@ -214,6 +235,9 @@ func (r *Receiver) take(m *message) error {
 		}
 	}
 	r.messages.Add(1)
+	if m.compressed != "" {
+		r.compressed.Add(1)
+	}
 	r.events.Add(events)
 	r.bytes.Add(int64(len(m.body)))
 	return nil

@@ -4,12 +4,15 @@
 package receiver
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/handshake"
 )
 
 // Behaviour is what a receiver does other than take everything and ack it at once. The zero value is a good receiver.
@@ -28,6 +31,13 @@ type Behaviour struct {
 	CloseAfterMessage bool          // it closes after the ack of each message: Fluentd's deny_keepalive
 	BytesPerSecond    int           // it reads so slowly; 0: as fast as it can
 	ResetOnClose      bool          // it closes with RST instead of FIN
+	LacksZstd         bool          // frames compressed with zstd make it close: Fluentd before 1.19
+}
+
+// Security is what a receiver asks of who connects. The zero value asks nothing.
+type Security struct {
+	TLS       *tls.Config       // not nil: the connection is TLS
+	Handshake *handshake.Server // not nil: it begins with HELO, as with a <security> section
 }
 
 // Event is one event received. It is valid until the handler returns.
@@ -50,15 +60,18 @@ type Stats struct {
 	Bytes       int64 // of entries, uncompressed
 	Acks        int64 // sent
 	Refused     int64 // messages with data answered by closing
+	Denied      int64 // connections that did not get through TLS or the handshake
+	Compressed  int64 // messages with data taken that were compressed
 }
 
 // Receiver listens on one address. All its methods may be called at any time.
 type Receiver struct {
 	handle    Handler
 	behaviour atomic.Pointer[Behaviour]
+	security  atomic.Pointer[Security]
 	handling  sync.Mutex // held while handle runs
 
-	connections, messages, pings, events, bytes, acks, refused atomic.Int64
+	connections, messages, pings, events, bytes, acks, refused, denied, compressed atomic.Int64
 
 	mu      sync.Mutex // guards all below
 	addr    string
@@ -72,6 +85,7 @@ type Receiver struct {
 func Listen(addr string, h Handler) (*Receiver, error) {
 	r := &Receiver{handle: h, addr: addr, conns: map[*conn]struct{}{}}
 	r.behaviour.Store(&Behaviour{})
+	r.security.Store(&Security{})
 	if err := r.Restart(); err != nil {
 		return nil, err
 	}
@@ -88,10 +102,14 @@ func (r *Receiver) Addr() string {
 // Set changes how it behaves.
 func (r *Receiver) Set(b Behaviour) { r.behaviour.Store(&b) }
 
+// Secure changes what it asks of the connections to come.
+func (r *Receiver) Secure(s Security) { r.security.Store(&s) }
+
 // Stats may be read at any time.
 func (r *Receiver) Stats() Stats {
 	return Stats{Connections: r.connections.Load(), Messages: r.messages.Load(), Pings: r.pings.Load(), Events: r.events.Load(),
-		Bytes: r.bytes.Load(), Acks: r.acks.Load(), Refused: r.refused.Load()}
+		Bytes: r.bytes.Load(), Acks: r.acks.Load(), Refused: r.refused.Load(),
+		Denied: r.denied.Load(), Compressed: r.compressed.Load()}
 }
 
 // Restart listens again after Kill.
