@@ -76,6 +76,12 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.Forwarder.Validate())...)
 }
 
+// Check judges what Validate cannot: the files that the configuration names.
+func (c Config) Check() error { return c.Forwarder.Forward.Check() }
+
+// Doubts are what is valid and most likely not meant.
+func (c Config) Doubts() error { return c.Forwarder.Forward.Doubts() }
+
 func checkListen(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -157,7 +157,7 @@ func (a *Agent) watchdog() *time.Ticker {
 // reload reads the configuration again and answers the life it asks for; none if it is refused, and all stays as it is.
 func (a *Agent) reload() *life {
 	a.notify.reloading()
-	loaded := a.source.Load()
+	loaded := a.source.Check()
 	a.logFindings(loaded.Findings)
 	next, err := a.prepare(loaded)
 	if err != nil {

@@ -34,6 +34,21 @@ func (l Loaded) OK() bool { return document.Count(l.Findings, document.Error) ==
 
 // Load reads everything and reports all that is wrong with it. Files that cannot be read are findings too.
 func (s Source) Load() Loaded {
+	l, r := s.load()
+	l.Findings = r.Findings()
+	return l
+}
+
+// Check is Load, and looks besides at what the configuration names on this host. A daemon that starts does without: what is
+// not there yet may come, and until then the logs are read into the spool.
+func (s Source) Check() Loaded {
+	l, r := s.load()
+	r.Invalid(l.Config.Check(), s.Path)
+	l.Findings = r.Findings()
+	return l
+}
+
+func (s Source) load() (Loaded, *document.Reader) {
 	l := Loaded{Config: DefaultConfig()}
 	r := document.NewReader(&l.Config, later)
 	s.readFile(&l, r, s.Path, s.Required)
@@ -43,8 +58,8 @@ func (s Source) Load() Loaded {
 	l.Variables = r.Environment(variablePrefix, s.Environ)
 	l.Config.complete()
 	r.Validate(func() error { return l.Config.Validate() }, s.Path)
-	l.Findings = r.Findings()
-	return l
+	r.Doubtful(l.Config.Doubts(), s.Path)
+	return l, r
 }
 
 func (s Source) readFile(l *Loaded, r *document.Reader, path string, required bool) {

@@ -52,7 +52,8 @@ func (m *metrics) configured(c Config) {
 	m.hash.WithLabelValues(hash(c)).Set(1)
 }
 
-// hash is the same for configurations that say the same, however they are written.
+// hash is the same for configurations that say the same, however they are written. Secrets are not in it: whether two are the
+// same is not for everybody to see.
 func hash(c Config) string {
 	text, err := json.Marshal(c)
 	if err != nil {

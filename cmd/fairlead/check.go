@@ -23,7 +23,7 @@ wrong: file:line:col: severity: text (fix: ...). Exit code 1 if there is an erro
   fairlead check --config ./fairlead.yaml --json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			l := g.source().Load()
+			l := g.source().Check()
 			if err := printFindings(c.OutOrStdout(), l, asJSON); err != nil {
 				return failed(err)
 			}

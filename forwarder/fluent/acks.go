@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/fairlead/fairlead/internal/nowait"
 )
 
 // readAcks reads until the connection ends or is in doubt, and says why. Its read deadline is also the session's only
@@ -36,21 +33,19 @@ func (c *session) readAcks() *ended {
 }
 
 // receive reads what the socket holds and applies it. It reports false when there was nothing. Both goroutines call it.
+// With TLS it reads until there is nothing left: what TLS holds already, the kernel wakes nobody for.
 func (c *session) receive(fd uintptr) bool {
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	for c.broke == nil {
-		m, err := nowait.Read(int(fd), c.answers[c.held:])
+	for some := false; c.broke == nil; {
+		m, err := c.w.read(int(fd), c.answers[c.held:])
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			return false
+			return some
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			c.broke = endedBy(os.NewSyscallError("read", err))
-			return true
-		case m == 0:
-			c.broke = endedBy(io.EOF)
 			return true
 		}
 		c.held += m
@@ -62,7 +57,9 @@ func (c *session) receive(fd uintptr) bool {
 			_ = c.w.conn.SetLinger(0) // what the kernel still holds must not be taken twice
 			c.broke = &ended{badAnswer, err}
 		}
-		return true
+		if some = true; c.w.tls == nil {
+			return true
+		}
 	}
 	return true
 }

@@ -15,7 +15,8 @@ const (
 var (
 	errPartial   = errors.New("answer is not whole yet")
 	errNoAck     = errors.New("the receiver answered something that is no ack: is this a Fluentd forward port?")
-	errHandshake = errors.New("the receiver wants the handshake of a <security> section, which is not supported")
+	errHandshake = &setupError{errors.New("the receiver wants the handshake of its <security> section: set forward.shared_key to its shared_key")}
+	errTLS       = &setupError{errors.New("the receiver speaks TLS: write its address in forward.to with tls:// before it")}
 )
 
 // nextAck takes the first ack off p: a map with the key "ack". The id is empty for what may be ignored. errPartial means
@@ -29,6 +30,9 @@ func nextAck(p []byte) (id, rest []byte, err error) {
 	case msgp.ArrayType:
 		err = helo(p)
 	default:
+		if p[0] == 0x15 && len(p) > 1 && p[1] == 3 { // an alert
+			return nil, nil, errTLS
+		}
 		return nil, nil, errNoAck
 	}
 	if errors.Is(err, msgp.ErrShortBytes) {

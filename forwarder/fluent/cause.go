@@ -17,6 +17,7 @@ const (
 	ackTimeout  reason = "ack_timeout"  // neither an ack nor a byte accepted for that long
 	pingTimeout reason = "ping_timeout" // silent to the ping that was to prove the connection
 	badAnswer   reason = "bad_answer"   // an ack of something never sent, or no ack at all
+	tlsFault    reason = "tls"          // the receiver refused us within TLS, or what came was not of this connection
 	maxAge      reason = "max_age"      // old enough to make way for another receiver
 	idle        reason = "idle"         // quiet for too long to be trusted with data
 	oneMessage  reason = "one_message"  // the receiver takes one message a connection
@@ -26,7 +27,7 @@ const (
 	drained reason = "drained" // all that a broken connection still held was read; never the reason of a session
 )
 
-var reasons = []reason{peerClosed, peerReset, network, ackTimeout, pingTimeout, badAnswer, maxAge, idle, oneMessage, stopped, queueFault}
+var reasons = []reason{peerClosed, peerReset, network, ackTimeout, pingTimeout, badAnswer, tlsFault, maxAge, idle, oneMessage, stopped, queueFault}
 
 // ended says why a session is over.
 type ended struct {
@@ -55,7 +56,9 @@ func (e *ended) planned() bool {
 // endedBy sorts what a read or a write of the connection returned.
 func endedBy(err error) *ended {
 	switch {
-	case errors.Is(err, io.EOF):
+	case ofTLS(err):
+		return &ended{tlsFault, err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &ended{peerClosed, errors.New("the receiver closed the connection")}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &ended{peerReset, fmt.Errorf("the receiver, or a balancer before it, cut the connection: %w", err)}

@@ -1,18 +1,25 @@
 package fluent
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/document"
 )
 
 // Config is the `forward` section of the configuration.
 type Config struct {
-	To               []Endpoint    `yaml:"to"` // all entries are one destination
-	Heartbeat        time.Duration `yaml:"heartbeat"`
-	AckTimeout       time.Duration `yaml:"ack_timeout"`
-	ConnectTimeout   time.Duration `yaml:"connect_timeout"`
-	MaxConnectionAge time.Duration `yaml:"max_connection_age"` // 0: connections do not age
-	Grace            time.Duration `yaml:"grace"`              // for the caller: how long Run goes on after the stop
+	To               []Endpoint      `yaml:"to"` // all entries are one destination
+	Heartbeat        time.Duration   `yaml:"heartbeat"`
+	AckTimeout       time.Duration   `yaml:"ack_timeout"`
+	ConnectTimeout   time.Duration   `yaml:"connect_timeout"`
+	TLS              TLS             `yaml:"tls"`        // for the endpoints with tls://
+	SharedKey        document.Secret `yaml:"shared_key"` // of the receiver's <security> section; empty: it has none
+	Username         document.Secret `yaml:"username"`
+	Password         document.Secret `yaml:"password"`
+	MaxConnectionAge time.Duration   `yaml:"max_connection_age"` // 0: connections do not age
+	Grace            time.Duration   `yaml:"grace"`              // for the caller: how long Run goes on after the stop
 }
 
 // DefaultConfig has no destination: without one, nothing is forwarded and the daemon says so.
@@ -31,6 +38,9 @@ func (c Config) Validate() error {
 	if err := validEndpoints(c.To); err != nil {
 		return err
 	}
+	if err := c.validSecurity(); err != nil {
+		return err
+	}
 	for _, d := range []struct {
 		key        string
 		value, min time.Duration
@@ -47,4 +57,48 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+func (c Config) validSecurity() error {
+	if err := c.TLS.validate(); err != nil {
+		return err
+	}
+	for i, e := range c.To {
+		if t, err := parseAddress(e.Address); err == nil && t.tls && t.srv && c.TLS.ServerName == "" {
+			return fmt.Errorf("forward.to[%d]: %q takes the receivers' names from DNS, which must not say whom to trust: "+
+				"set forward.tls.server_name to a name that their certificates share", i, e.Address)
+		}
+	}
+	switch {
+	case c.Username != "" && c.SharedKey == "":
+		return errors.New("forward.username: is set without forward.shared_key, which every <security> section has")
+	case c.Password != "" && c.Username == "":
+		return errors.New("forward.password: is set without forward.username")
+	}
+	return nil
+}
+
+// Check judges what Validate cannot without touching the host: the files that the configuration names.
+func (c Config) Check() error {
+	if _, err := c.TLS.load(); err != nil && c.usesTLS() {
+		return err
+	}
+	return nil
+}
+
+// Doubts are what is valid and most likely not meant.
+func (c Config) Doubts() error {
+	if c.TLS != (TLS{}) && len(c.To) > 0 && !c.usesTLS() {
+		return errors.New("forward.tls: is set, but no address in forward.to begins with tls://, so nothing is encrypted")
+	}
+	return nil
+}
+
+func (c Config) usesTLS() bool {
+	for _, e := range c.To {
+		if t, err := parseAddress(e.Address); err == nil && t.tls {
+			return true
+		}
+	}
+	return false
 }

@@ -15,6 +15,8 @@ func to(addresses ...string) func(*Config) {
 	}
 }
 
+func both(a, b func(*Config)) func(*Config) { return func(c *Config) { a(c); b(c) } }
+
 func TestConfigValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -28,7 +30,16 @@ func TestConfigValidate(t *testing.T) {
 		{"port 0", to("a:0"), "from 1 to 65535"},
 		{"port too large", to("a:70000"), `has the port "70000"`},
 		{"named port", to("a:fluentd"), "from 1 to 65535"},
-		{"TLS", to("tls://a:24224"), `forward.to[0]: "tls://a:24224" asks for TLS`},
+		{"TLS", to("tls://a:24224"), ""},
+		{"TLS files", both(to("tls://a:1"), func(c *Config) { c.TLS = TLS{CA: "/ca", Cert: "/c", Key: "/k"} }), ""},
+		{"TLS file", func(c *Config) { c.TLS.CA = "ca.pem" }, `forward.tls.ca: "ca.pem" is not an absolute path`},
+		{"certificate without key", func(c *Config) { c.TLS.Cert = "/c" }, "forward.tls.cert: is set without forward.tls.key"},
+		{"key without certificate", func(c *Config) { c.TLS.Key = "/k" }, "forward.tls.key: is set without forward.tls.cert"},
+		{"TLS by SRV", to("tls+srv://_f._tcp.x"), "set forward.tls.server_name"},
+		{"TLS by SRV, with a name", both(to("tls+srv://_f._tcp.x"), func(c *Config) { c.TLS.ServerName = "x" }), ""},
+		{"key", func(c *Config) { c.SharedKey, c.Username, c.Password = "k", "u", "p" }, ""},
+		{"user without key", func(c *Config) { c.Username = "u" }, "forward.username: is set without forward.shared_key"},
+		{"password without user", func(c *Config) { c.SharedKey, c.Password = "k", "p" }, "forward.password: is set without forward.username"},
 		{"scheme", to("tcp://a:24224"), `has the scheme "tcp": write host:port`},
 		{"SRV", to("srv://logs.internal", "_fluentd._tcp.logs.internal"), ""},
 		{"SRV with a port", to("_fluentd._tcp.logs.internal:24224"), "is no SRV name"},

@@ -133,9 +133,6 @@ func validEndpoints(to []Endpoint) error {
 		if err := e.Weight.check(); err != nil {
 			return fmt.Errorf("forward.to[%d].weight: %w", i, err)
 		}
-		if t.tls {
-			return fmt.Errorf("forward.to[%d]: %q asks for TLS, which is not available in this version", i, e.Address)
-		}
 		if !e.Standby {
 			primaries++
 		}

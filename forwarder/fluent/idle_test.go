@@ -89,7 +89,8 @@ func TestOutageWhileIdle(t *testing.T) {
 // What is no ack ends the connection with a word that helps.
 func TestNoForwardReceiver(t *testing.T) {
 	for _, c := range []struct{ name, says, want string }{
-		{"handshake", "\x92\xa4HELO\x83\xa5nonce\xc4\x02ab\xa4auth\xa0\xa9keepalive\xc3", "handshake"},
+		{"handshake", "\x92\xa4HELO\x83\xa5nonce\xc4\x02ab\xa4auth\xa0\xa9keepalive\xc3", "set forward.shared_key"},
+		{"TLS", "\x15\x03\x01\x00\x02\x02\x46", "with tls:// before it"},
 		{"HTTP", "HTTP/1.1 400 Bad Request\r\n\r\n", "is this a Fluentd forward port"},
 		{"map without ack", "\x81\xa3nak\xa1x", "is this a Fluentd forward port"},
 		{"endless", "\x81\xa3ack\xdb\x7f\xff\xff\xff" + strings.Repeat("x", 10000), "longer than 4096 bytes"},

@@ -72,14 +72,14 @@ func leastFailed[T any](list []T, failed func(T) time.Time, now time.Time) {
 }
 
 // connect resolves and tries everything in `to` once, until something accepts.
-func (s *Sender) connect(ctx context.Context) (*net.TCPConn, *peer, error) {
+func (s *Sender) connect(ctx context.Context) (*wire, *peer, error) {
 	now := time.Now()
 	leastFailed(s.peers, func(p *peer) time.Time { return p.failing }, now)
 	var last error
 	for _, p := range s.peers {
-		conn, err := s.dial(ctx, p, now)
+		w, err := s.dial(ctx, p, now)
 		if err == nil {
-			return conn, p, nil
+			return w, p, nil
 		}
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
@@ -93,7 +93,7 @@ func (s *Sender) connect(ctx context.Context) (*net.TCPConn, *peer, error) {
 }
 
 // dial resolves the name again at every connect, because weighted and failover records answer differently each time.
-func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn, error) {
+func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*wire, error) {
 	resolving, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
 	addrs, err := net.DefaultResolver.LookupNetIP(resolving, "ip", p.host)
 	cancel()
@@ -112,11 +112,14 @@ func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*net.TCPConn
 			Control:         func(_, _ string, c syscall.RawConn) error { return setUserTimeout(c, s.cfg.AckTimeout) },
 		}
 		conn, err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(a, p.port).String())
-		if err == nil {
-			return conn.(*net.TCPConn), nil
+		if err != nil {
+			err = fmt.Errorf("connect to %s: %w", p.Address, err)
+		} else if w, serr := s.secure(ctx, conn.(*net.TCPConn), p); serr == nil {
+			return w, nil
+		} else {
+			err = serr
 		}
 		p.fail(a, now)
-		err = fmt.Errorf("connect to %s: %w", p.Address, err)
 	}
 	return nil, err
 }

@@ -73,7 +73,7 @@ func (c *session) ping() (answered bool, end *ended) {
 	c.pings++
 	c.pingID = strconv.AppendUint(append(make([]byte, 0, 48), c.pingName...), c.pings, 10)
 	msg := appendPing(make([]byte, 0, 96), c.pingID)
-	c.written += uint64(len(msg))
+	c.written += c.w.onWire(int64(len(msg)))
 	c.framesAtPing = c.frames
 	wait := min(max(c.s.tune.pingWait, 8*c.usual), max(c.s.cfg.AckTimeout, c.s.tune.pingWait))
 	c.mu.Unlock()
@@ -82,7 +82,7 @@ func (c *session) ping() (answered bool, end *ended) {
 	case <-c.pong: // late, of the one before
 	default:
 	}
-	if _, err := c.w.conn.Write(msg); err != nil {
+	if err := c.w.send(msg); err != nil {
 		return false, c.broken(err)
 	}
 	c.s.timer.Reset(wait)

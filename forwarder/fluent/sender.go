@@ -2,13 +2,17 @@ package fluent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/handshake"
 )
 
 // Sender carries the frames of a queue to one receiver at a time.
@@ -20,14 +24,16 @@ type Sender struct {
 	tune tune
 
 	// What follows belongs to the goroutine of Run, and while a session runs the flights, limit and usual to that.
-	peers    []*peer
-	frames   []Frame
-	flights  flights
-	limit    int
-	usual    time.Duration
-	attempts int    // failures in a row, for the backoff
-	sentSeq  uint64 // the highest sequence number written
-	known    bool   // a connection has been logged
+	peers       []*peer
+	client      handshake.Client // its key is empty: no handshake
+	credentials credentials
+	frames      []Frame
+	flights     flights
+	limit       int
+	usual       time.Duration
+	attempts    int    // failures in a row, for the backoff
+	sentSeq     uint64 // the highest sequence number written
+	known       bool   // a connection has been logged
 
 	connections, resent, sent, acked atomic.Int64 // for Status
 	timer                            *time.Timer
@@ -42,19 +48,21 @@ type Sender struct {
 
 // tune are the times that are not for users to set. Tests make them short.
 type tune struct {
-	trust      time.Duration // idle for longer, a connection proves itself before it gets data
-	replace    time.Duration // idle for longer, one that cannot prove itself is replaced
-	pingWait   time.Duration // for the ack of a ping, at least
-	oneWait    time.Duration // for the close of a receiver that closes after each message
-	drain      time.Duration // for acks that are still to be read after a write failed
-	lazyAck    time.Duration // for an ack to be noticed, when nothing waits for it
-	queueRetry time.Duration
-	backoff    time.Duration // the first; it doubles
-	maxBackoff time.Duration // 5 s: so soon a receiver that is back is noticed
+	trust       time.Duration // idle for longer, a connection proves itself before it gets data
+	replace     time.Duration // idle for longer, one that cannot prove itself is replaced
+	pingWait    time.Duration // for the ack of a ping, at least
+	oneWait     time.Duration // for the close of a receiver that closes after each message
+	drain       time.Duration // for acks that are still to be read after a write failed
+	lazyAck     time.Duration // for an ack to be noticed, when nothing waits for it
+	queueRetry  time.Duration
+	backoff     time.Duration // the first; it doubles
+	maxBackoff  time.Duration // 5 s: so soon a receiver that is back is noticed
+	slowBackoff time.Duration // at most, and at least half of it, while only another configuration can help
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
-	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second}
+	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second,
+	slowBackoff: time.Minute}
 
 // NewSender takes a Config that is valid. With no destination in it, Run only waits. Of the senders that share m, one
 // runs at a time.
@@ -63,6 +71,10 @@ func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
 		faults:  outage{begun: "cannot deliver to fluentd", over: "delivering to fluentd again"},
 		reading: outage{begun: "cannot read frames to send", over: "reading frames to send again"},
 		acking:  outage{begun: "cannot save what fluentd acked", over: "saving what fluentd acked again"},
+		client: handshake.Client{Hostname: hostname(), SharedKey: string(cfg.SharedKey),
+			User: handshake.User{Name: string(cfg.Username), Password: string(cfg.Password)}},
+		credentials: credentials{TLS: cfg.TLS,
+			reading: outage{begun: "cannot use the new TLS files, the former stay in use", over: "TLS files are right again"}},
 	}
 	m.addressUp.Reset()
 	for _, to := range cfg.To {
@@ -70,6 +82,15 @@ func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
 		m.addressUp.WithLabelValues(to.Address).Set(0)
 	}
 	return s
+}
+
+// hostname is the name that we go by in a handshake; the receiver logs it.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
 }
 
 // Run sends until ctx ends, and then returns nil at once; what is then written and not acked will be sent again by the
@@ -85,19 +106,14 @@ func (s *Sender) Run(ctx context.Context) error {
 	var quiet *peer // the last connection, to this peer, ended with nothing undone
 	for s.wait(ctx, pause, quiet) {
 		pause, quiet = 0, nil
-		conn, p, err := s.connect(ctx)
+		w, p, err := s.connect(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
 				pause = s.failed(err)
 			}
 			continue
 		}
-		c, err := newSession(ctx, s, conn, p)
-		if err != nil {
-			_ = conn.Close()
-			pause = s.failed(err)
-			continue
-		}
+		c := newSession(ctx, s, w, p)
 		s.began(c)
 		end := c.run(ctx)
 		failed, wait := s.ended(c, end)
@@ -157,6 +173,9 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	s.m.disconnects.WithLabelValues(string(end.reason)).Inc()
 	s.limit, s.usual = c.limit, c.usual
 	inFlight := c.fl.len()
+	if c.acks == 0 && isAlert(end.err) {
+		end = &ended{end.reason, s.explainAlert(end.err, c.p)}
+	}
 	s.q.Rewind()
 	c.learn()
 
@@ -217,8 +236,17 @@ func (s *Sender) fault(err error, refused bool, attrs ...slog.Attr) (pause time.
 	}
 	s.status.LastError, s.status.ErrorAt = err.Error(), now
 	s.mu.Unlock()
-	limit := min(s.tune.backoff<<min(s.attempts, 20), s.tune.maxBackoff)
+	var setup *setupError
+	slow := errors.As(err, &setup)
+	most := s.tune.maxBackoff
+	if slow {
+		most = s.tune.slowBackoff
+	}
+	limit := min(s.tune.backoff<<min(s.attempts, 20), most)
 	s.attempts++
+	if slow {
+		return limit/2 + rand.N(limit/2+1)
+	}
 	return max(rand.N(limit), 1)
 }
 

@@ -64,11 +64,7 @@ type session struct {
 	draining     bool   // writing has failed: only what is left to read counts
 }
 
-func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*session, error) {
-	w, err := newWire(conn)
-	if err != nil {
-		return nil, err
-	}
+func newSession(ctx context.Context, s *Sender, w *wire, p *peer) *session {
 	now := time.Now()
 	c := &session{s: s, p: p, w: w, born: now,
 		gone: make(chan struct{}), room: make(chan struct{}, 1), pong: make(chan struct{}, 1),
@@ -76,8 +72,9 @@ func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*se
 		limit: s.limit, below: -1, usual: s.usual, progress: mono(), active: mono(),
 		// Chunk ids of frames are hexadecimal digits, so no ping can be taken for one.
 		pingName: fmt.Appendf(nil, "ping-%016x-", rand.Uint64()),
+		written:  w.socket.sent.Load(),
 	}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	if a, ok := w.conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap()
 	}
 	if age := s.cfg.MaxConnectionAge; age > 0 {
@@ -86,7 +83,7 @@ func newSession(ctx context.Context, s *Sender, conn *net.TCPConn, p *peer) (*se
 	c.own.Lock()
 	c.fl.reset()
 	c.waiting, c.bell = context.WithCancel(ctx)
-	return c, nil
+	return c
 }
 
 // run uses the connection until it or ctx ends, and closes it.
@@ -95,7 +92,7 @@ func (c *session) run(ctx context.Context) *ended {
 	unhook := context.AfterFunc(ctx, func() {
 		defer close(hooked)
 		c.look()
-		_ = c.w.conn.Close()
+		c.w.close()
 	})
 	defer func() {
 		if !unhook() {
@@ -105,17 +102,17 @@ func (c *session) run(ctx context.Context) *ended {
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		c.end = c.readAcks()
-		_ = c.w.conn.Close() // wakes the writer out of a write
+		c.w.close() // wakes the writer out of a write
 		close(c.gone)
 		c.ring() // last: a writer that is woken looks whether we are gone
 	})
 
 	end := c.write(ctx)
 	if end.reason == pingTimeout {
-		_ = c.w.conn.SetLinger(0)
+		c.w.abort()
 	}
 	c.look()
-	_ = c.w.conn.Close()
+	c.w.close()
 	reader.Wait()
 	if ctx.Err() != nil {
 		return &ended{reason: stopped}
@@ -183,6 +180,9 @@ func (c *session) launch(batch []Frame) *ended {
 		c.progress = now
 	}
 	c.batch, c.writing = c.fl.tail, true
+	if c.w.tls != nil { // what it adds is known only afterwards
+		c.written = c.w.socket.sent.Load()
+	}
 	for i := range batch {
 		f := &batch[i]
 		x := c.fl.push()
@@ -195,7 +195,7 @@ func (c *session) launch(batch []Frame) *ended {
 		}
 		n := f.size()
 		total += n
-		c.written += uint64(n)
+		c.written += c.w.onWire(n)
 		x.seq, x.events, x.bytes, x.sent, x.end = f.Seq, f.Events, n, now, c.written
 	}
 	c.fl.bytes += total

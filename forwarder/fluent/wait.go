@@ -85,7 +85,7 @@ func (c *session) waitData(ctx context.Context) *ended {
 	c.own.Unlock() // who calls Turn may write now
 	err := c.s.q.Wait(waiting)
 	c.own.Lock()
-	if len(c.w.left) > 0 || c.w.err != nil {
+	if c.w.unfinished() {
 		if end := c.finish(); end != nil {
 			return end
 		}

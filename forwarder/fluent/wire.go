@@ -1,6 +1,7 @@
 package fluent
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,9 @@ import (
 type wire struct {
 	conn     *net.TCPConn
 	raw      syscall.RawConn
+	socket   *socket   // conn, for what is written before the session and for TLS
+	tls      *tls.Conn // nil: plain
+	buf      []byte    // TLS only: what is encrypted next
 	left     []Frame // what is still to be written, from at on in the first
 	at       int64
 	iov      [128]unix.Iovec
@@ -31,7 +35,55 @@ func newWire(conn *net.TCPConn) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{conn: conn, raw: raw}, nil
+	return &wire{conn: conn, socket: &socket{TCPConn: conn, raw: raw}, raw: raw}, nil
+}
+
+// read reads what the socket holds, into p: unix.EAGAIN if that is nothing. With TLS there may be more than one call gives.
+func (w *wire) read(fd int, p []byte) (int, error) {
+	if w.tls == nil {
+		n, err := nowait.Read(fd, p)
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+		return n, err
+	}
+	w.socket.fd = fd
+	n, err := w.tls.Read(p)
+	if n > 0 {
+		err = nil // it comes again
+	}
+	return n, err
+}
+
+// send writes a few bytes, when nothing else is left to be written.
+func (w *wire) send(p []byte) error {
+	if w.tls == nil {
+		_, err := w.conn.Write(p)
+		return err
+	}
+	if _, err := w.tls.Write(p); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// close says farewell, if TLS is in a state to do so, and closes.
+func (w *wire) close() {
+	if w.tls != nil && w.socket.live {
+		_ = w.tls.Close()
+	}
+	_ = w.conn.Close()
+}
+
+// abort closes with RST: nothing more is to be taken of what was sent, or to be read.
+func (w *wire) abort() {
+	_ = w.conn.SetLinger(0)
+	_ = w.conn.Close()
+}
+
+// unfinished reports whether finish has anything to do or to say.
+func (w *wire) unfinished() bool {
+	return len(w.left) > 0 || w.err != nil || w.tls != nil && w.socket.pending()
 }
 
 // begin says what finish and try are to write.
@@ -57,6 +109,9 @@ func (w *wire) try() bool {
 // push writes until the socket takes no more: runs of small frames with one writev, each large one with sendfile. It reports
 // false when there is something left to write.
 func (w *wire) push(fd uintptr) bool {
+	if w.tls != nil {
+		return w.pushTLS(int(fd))
+	}
 	for len(w.left) > 0 && w.err == nil {
 		var n int
 		var err error
