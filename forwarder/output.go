@@ -27,7 +27,8 @@ type output struct {
 	metrics  *metrics
 	marks    func(dst []byte, s *source) []byte
 	retire   func([]retired, uint64)
-	wake     func() // has the sender's own goroutine send, where there is much; nil in some tests
+	wake     func()             // has the sender's own goroutine send, where there is much; nil in some tests
+	packer   *fluent.Compressor // of all frames; nil: none
 	builders map[string]*builder
 	bytes    int // of memory that all builders hold
 	sealed   []*record
@@ -57,6 +58,7 @@ type builder struct {
 // record is a sealed frame on its way to the spool.
 type record struct {
 	spool.Record
+	size    int // of the memory that it needs
 	sources []*source
 }
 
@@ -121,18 +123,20 @@ func (o *output) seal(b *builder) {
 	if len(b.sources) == 0 {
 		return
 	}
-	b.Seal()
+	built := len(b.Buf)
+	b.SealWith(o.packer)
 	r := &record{Record: spool.Record{Frame: len(b.Frame()), Events: b.Events()}, sources: b.sources}
 	r.Buf = b.Buf
 	for _, s := range b.sources {
 		r.Buf = o.marks(r.Buf, s)
 		s.unmarked = false
 	}
-	b.Buf, b.sources, b.last = nil, nil, len(r.Buf)
+	r.size = max(built, len(r.Buf)) // compressed, it keeps the memory in which it was built
+	b.Buf, b.sources, b.last = nil, nil, r.size
 	o.bytes -= b.bytes
 	b.bytes = 0
 	o.sealed = append(o.sealed, r)
-	o.size += len(r.Buf)
+	o.size += r.size
 	if o.size >= appendBytes {
 		o.append()
 	}
@@ -181,7 +185,7 @@ func (o *output) append() bool {
 			s.lastSeq = r.Seq
 		}
 		o.seq = r.Seq
-		o.size -= len(r.Buf)
+		o.size -= r.size
 		o.building -= int64(r.Events)
 		o.recycle(r.Buf)
 		r.Buf = nil

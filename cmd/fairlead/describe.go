@@ -31,6 +31,9 @@ func describe(s agent.Status, before *former, now time.Time) string {
 	}
 	if f := s.Forwarder; f != nil {
 		row("forward", "%s", forward(f, now))
+		if w := f.Forward.Warning; w != "" {
+			row("", "%s", w)
+		}
 		row("spool", "%s", spool(f.Spool))
 		row("books", "%s", books(f.Ledger))
 		row("flow", "%s", flow(f, before, now))

@@ -144,6 +144,7 @@ func (c *session) acked(id []byte, now int64) error {
 			x.acked = true
 			c.acks++
 			c.frames++
+			c.packed = c.packed || x.packed
 			d := time.Duration(now - x.sent)
 			c.s.m.ackSeconds.Observe(d.Seconds())
 			c.average(d)

@@ -18,6 +18,7 @@ type Config struct {
 	SharedKey        document.Secret `yaml:"shared_key"` // of the receiver's <security> section; empty: it has none
 	Username         document.Secret `yaml:"username"`
 	Password         document.Secret `yaml:"password"`
+	Compress         string          `yaml:"compress"`           // none, gzip or zstd: how frames are sealed from now on
 	MaxConnectionAge time.Duration   `yaml:"max_connection_age"` // 0: connections do not age
 	Grace            time.Duration   `yaml:"grace"`              // for the caller: how long Run goes on after the stop
 }
@@ -25,6 +26,7 @@ type Config struct {
 // DefaultConfig has no destination: without one, nothing is forwarded and the daemon says so.
 func DefaultConfig() Config {
 	return Config{
+		Compress:         formNone,
 		Heartbeat:        20 * time.Second,
 		AckTimeout:       30 * time.Second,
 		ConnectTimeout:   5 * time.Second,
@@ -36,6 +38,9 @@ func DefaultConfig() Config {
 // Validate names the first key that cannot be used, its value, and what is accepted.
 func (c Config) Validate() error {
 	if err := validEndpoints(c.To); err != nil {
+		return err
+	}
+	if err := validForm(c.Compress); err != nil {
 		return err
 	}
 	if err := c.validSecurity(); err != nil {

@@ -35,7 +35,7 @@ type Extra struct {
 
 // Builder is one PackedForward frame under construction, and afterwards a place to build the next:
 //
-//	headroom | 0x93 tag bin32(entries) {size, chunk} | what the owner appends
+//	headroom | 0x93 tag bin32(entries) {size, compressed?, chunk} | what the owner appends
 //	entry = [EventTime, {"log": text, fields...}]
 //
 // Entries are encoded straight into Buf, so between the source's buffer and the spool's write there is this one copy.
@@ -118,11 +118,25 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 
 // Seal patches the lengths and appends the options, with IDBytes of room for the chunk id at the end. The frame is then
 // whole; the owner may append to Buf behind it.
-func (b *Builder) Seal() {
+func (b *Builder) Seal() { b.SealWith(nil) }
+
+// SealWith seals the frame with its entries compressed, where that makes them smaller.
+func (b *Builder) SealWith(c *Compressor) {
+	packed := c.pack(b.Buf[b.entries:])
+	if packed != nil {
+		b.Buf = append(b.Buf[:b.entries], packed...)
+	}
 	binary.BigEndian.PutUint32(b.Buf[b.entries-4:], uint32(len(b.Buf)-b.entries))
-	b.Buf = append(b.Buf, 0x82, 0xa4, 's', 'i', 'z', 'e', 0xce)
+	options := byte(0x82)
+	if packed != nil {
+		options++
+	}
+	b.Buf = append(b.Buf, options, 0xa4, 's', 'i', 'z', 'e', 0xce)
 	b.Buf = binary.BigEndian.AppendUint32(b.Buf, uint32(b.events))
-	b.Buf = append(b.Buf, 0xa5, 'c', 'h', 'u', 'n', 'k', 0xd9, IDBytes)
+	if packed != nil {
+		b.Buf = append(append(b.Buf, formOption...), c.form...)
+	}
+	b.Buf = append(b.Buf, idOption...)
 	for range IDBytes {
 		b.Buf = append(b.Buf, '0')
 	}

@@ -14,6 +14,7 @@ type flight struct {
 	sent   int64  // mono time
 	end    uint64 // bytes of the connection up to its last one
 	events int
+	packed bool // it was sent compressed
 	acked  bool
 }
 

@@ -27,6 +27,7 @@ type peer struct {
 	silences  int       // pings unanswered in a row
 	single    int       // connections in a row that ended right after one acked message
 	oneAtOnce bool      // it closes after each message
+	packing   packing
 }
 
 type answer byte

@@ -2,7 +2,6 @@ package fluent
 
 import (
 	"context"
-	"fmt"
 	"os"
 )
 
@@ -39,20 +38,4 @@ func (f *Frame) size() int64 {
 		return int64(len(f.Data))
 	}
 	return f.Len
-}
-
-// id copies the frame's chunk id to dst.
-func (f *Frame) id(dst *[IDBytes]byte) error {
-	n := f.size() - IDBytes
-	if n < 0 {
-		return fmt.Errorf("frame %d has %d bytes, too few for a chunk id", f.Seq, f.size())
-	}
-	if f.Data != nil {
-		copy(dst[:], f.Data[n:])
-		return nil
-	}
-	if _, err := f.File.ReadAt(dst[:], f.Off+n); err != nil {
-		return fmt.Errorf("read chunk id of frame %d: %w", f.Seq, err)
-	}
-	return nil
 }

@@ -11,11 +11,12 @@ import (
 
 // fileQueue is a queue in one file, with an index in memory. Frames up to small bytes are given as Data.
 type fileQueue struct {
-	t     testing.TB
-	file  *os.File
-	small int64
-	buf   []byte        // of the Data given last
-	kick  chan struct{} // where it is not nil, Wait is woken by it only: somebody calls Turn
+	packer *Compressor // how frames are sealed; changed between calls of add
+	t      testing.TB
+	file   *os.File
+	small  int64
+	buf    []byte        // of the Data given last
+	kick   chan struct{} // where it is not nil, Wait is woken by it only: somebody calls Turn
 
 	mu    sync.Mutex // guards all below
 	life  string
@@ -46,7 +47,7 @@ func newFileQueue(t testing.TB) *fileQueue {
 func (q *fileQueue) add(b *Builder) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	b.Seal()
+	b.SealWith(q.packer)
 	frame := b.Frame()
 	copy(frame[len(frame)-IDBytes:], fmt.Sprintf("%s%016x", q.life, len(q.index)+1))
 	if _, err := q.file.WriteAt(frame, q.size); err != nil {

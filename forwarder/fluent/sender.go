@@ -27,6 +27,7 @@ type Sender struct {
 	peers       []*peer
 	client      handshake.Client // its key is empty: no handshake
 	credentials credentials
+	unpacker    unpacker
 	frames      []Frame
 	flights     flights
 	limit       int
@@ -178,6 +179,7 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	}
 	s.q.Rewind()
 	c.learn()
+	c.learnPacking()
 
 	peerLeft := end.reason == peerClosed || end.reason == peerReset
 	if peerLeft && c.acks == 1 && now.Sub(c.lastAck) < 2*s.tune.oneWait {
@@ -216,6 +218,9 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	refused := peerLeft && inFlight > 0 && c.frames == 0
 	if refused {
 		s.m.refusals.Inc()
+		if inFlight == 1 {
+			c.p.packing.refuse(c.fl.oldest().packed)
+		}
 	}
 	return true, s.fault(end, refused, slog.String("address", c.p.Address), slog.Any("remote", c.remote),
 		slog.String("reason", string(end.reason)), slog.Int("in_flight", inFlight), slog.String("err", end.Error()))

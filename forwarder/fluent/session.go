@@ -30,8 +30,9 @@ type session struct {
 
 	waiting context.Context // ends when the writer is wanted; its cancel function is bell
 
-	caughtUp bool // nothing was left to send at some time; the writer's
-	lowWater int  // what wakeFor was last told; the writer's
+	caughtUp bool    // nothing was left to send at some time; the writer's
+	lowWater int     // what wakeFor was last told; the writer's
+	rest     []Frame // taken from the queue, to be sent before anything else is taken; the writer's
 
 	reading sync.Mutex // held while reading from the socket; guards the three below
 	answers []byte     // what was read and is not a whole answer yet
@@ -56,6 +57,7 @@ type session struct {
 	usual        time.Duration // moving average from writing to ack
 	acks         int           // acks on this connection, of frames and pings
 	frames       int           // those of frames
+	packed       bool          // of compressed ones too
 	pings        uint64
 	framesAtPing int    // acks of frames when the last ping was sent
 	pingName     []byte // what the chunk ids of this connection's pings begin with
@@ -82,6 +84,7 @@ func newSession(ctx context.Context, s *Sender, w *wire, p *peer) *session {
 	}
 	c.own.Lock()
 	c.fl.reset()
+	p.packing.begin(now)
 	c.waiting, c.bell = context.WithCancel(ctx)
 	return c
 }
@@ -136,7 +139,8 @@ func (c *session) write(ctx context.Context) *ended {
 		if c.p.oneAtOnce {
 			frames = 1
 		}
-		batch, err := c.s.next(frames, bytes)
+		c.learnPacking()
+		batch, err := c.next(frames, bytes)
 		switch {
 		case len(batch) > 0:
 			if end := c.send(batch); end != nil {
@@ -174,6 +178,7 @@ func (c *session) send(batch []Frame) *ended {
 // launch makes a batch ready to be written. Its frames are in flight before the first byte is written, because the ack of
 // one can be read before the write of all returns.
 func (c *session) launch(batch []Frame) *ended {
+	var e ending
 	now, total := mono(), int64(0)
 	c.mu.Lock()
 	if c.fl.len() == 0 {
@@ -185,14 +190,15 @@ func (c *session) launch(batch []Frame) *ended {
 	}
 	for i := range batch {
 		f := &batch[i]
-		x := c.fl.push()
-		if err := f.id(&x.id); err != nil {
-			c.fl.tail--
+		if err := f.ending(&e); err != nil {
 			c.writing = false
 			c.mu.Unlock()
 			c.s.queueFailed(err)
 			return &ended{queueFault, err}
 		}
+		x := c.fl.push()
+		copy(x.id[:], e.id())
+		x.packed = e.form() != formNone
 		n := f.size()
 		total += n
 		c.written += c.w.onWire(n)

@@ -14,6 +14,7 @@ type Status struct {
 	Refusals  int       `json:"refusals"`             // how many of them were the receiver closing on data
 	LastError string    `json:"last_error,omitempty"` // also when it is over
 	ErrorAt   time.Time `json:"last_error_at,omitzero"`
+	Warning   string    `json:"warning,omitempty"` // what an operator should change, while frames are delivered all the same
 
 	// Counts since the start of the sender.
 	Connections int64 `json:"connections"`

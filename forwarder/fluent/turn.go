@@ -40,6 +40,11 @@ func (c *session) turn() bool {
 			return false
 		}
 	}
+	defer func() {
+		if len(c.rest) > 0 { // nobody but the sender's goroutine knows of it
+			c.ring()
+		}
+	}()
 	for {
 		c.mu.Lock()
 		frames := min(c.limit-c.fl.len(), turnFrames)
@@ -48,7 +53,8 @@ func (c *session) turn() bool {
 		if frames <= 0 || !trusted || c.p.oneAtOnce || c.aged() {
 			return false
 		}
-		batch, err := c.s.next(frames, turnBytes)
+		c.learnPacking()
+		batch, err := c.next(frames, turnBytes)
 		if err != nil || len(batch) == 0 {
 			return err == nil
 		}

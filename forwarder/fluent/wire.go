@@ -23,7 +23,7 @@ type wire struct {
 	socket   *socket   // conn, for what is written before the session and for TLS
 	tls      *tls.Conn // nil: plain
 	buf      []byte    // TLS only: what is encrypted next
-	left     []Frame // what is still to be written, from at on in the first
+	left     []Frame   // what is still to be written, from at on in the first
 	at       int64
 	iov      [128]unix.Iovec
 	err      error        // writing has failed, for good
