@@ -10,7 +10,6 @@ import (
 // later lists the documented keys whose parts this version does not have; a version that brings a part removes its rows.
 // Off is the value that asks for nothing. Where going on without the key would lose security or data, it is an error.
 var later = []document.Later{
-	{Path: "forward.resolve_every", Off: time.Duration(0)},
 	{Path: "sources.containers.exclude", Off: []string(nil)},
 	{Path: "sources.containers.labels", Off: []string(nil)},
 	{Path: "sources.host.enabled", Off: false},

@@ -19,6 +19,8 @@ const (
 	badAnswer   reason = "bad_answer"   // an ack of something never sent, or no ack at all
 	tlsFault    reason = "tls"          // the receiver refused us within TLS, or what came was not of this connection
 	maxAge      reason = "max_age"      // old enough to make way for another receiver
+	addressGone reason = "address_gone" // its address is no longer in the answers for the name
+	preferred   reason = "preferred"    // an endpoint or SRV target works again that is to be taken before
 	idle        reason = "idle"         // quiet for too long to be trusted with data
 	oneMessage  reason = "one_message"  // the receiver takes one message a connection
 	stopped     reason = "stopped"      // we stop
@@ -27,7 +29,7 @@ const (
 	drained reason = "drained" // all that a broken connection still held was read; never the reason of a session
 )
 
-var reasons = []reason{peerClosed, peerReset, network, ackTimeout, pingTimeout, badAnswer, tlsFault, maxAge, idle, oneMessage, stopped, queueFault}
+var reasons = []reason{peerClosed, peerReset, network, ackTimeout, pingTimeout, badAnswer, tlsFault, maxAge, addressGone, preferred, idle, oneMessage, stopped, queueFault}
 
 // ended says why a session is over.
 type ended struct {
@@ -47,7 +49,7 @@ func (e *ended) Unwrap() error { return e.err }
 // planned tells the ends that are our own doing, or the receiver's manner, from faults.
 func (e *ended) planned() bool {
 	switch e.reason {
-	case maxAge, idle, oneMessage, stopped:
+	case maxAge, addressGone, preferred, idle, oneMessage, stopped:
 		return true
 	}
 	return false

@@ -20,6 +20,7 @@ type Config struct {
 	Password         document.Secret `yaml:"password"`
 	Compress         string          `yaml:"compress"`           // none, gzip or zstd: how frames are sealed from now on
 	MaxConnectionAge time.Duration   `yaml:"max_connection_age"` // 0: connections do not age
+	ResolveEvery     time.Duration   `yaml:"resolve_every"`      // 0: names are resolved only to connect
 	Grace            time.Duration   `yaml:"grace"`              // for the caller: how long Run goes on after the stop
 }
 
@@ -31,6 +32,7 @@ func DefaultConfig() Config {
 		AckTimeout:       30 * time.Second,
 		ConnectTimeout:   5 * time.Second,
 		MaxConnectionAge: 15 * time.Minute,
+		ResolveEvery:     30 * time.Second,
 		Grace:            10 * time.Second,
 	}
 }
@@ -55,6 +57,7 @@ func (c Config) Validate() error {
 		{"ack_timeout", c.AckTimeout, time.Second, ""},
 		{"connect_timeout", c.ConnectTimeout, 100 * time.Millisecond, ""},
 		{"max_connection_age", c.MaxConnectionAge, 10 * time.Second, " (or 0: no limit)"},
+		{"resolve_every", c.ResolveEvery, time.Second, " (or 0: only to connect)"},
 		{"grace", c.Grace, 0, ""},
 	} {
 		if d.value < d.min && (d.value != 0 || d.orZero == "") {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -96,9 +97,11 @@ func stampOf(path string) stamp {
 	return s
 }
 
-// credentials are the TLS settings and what their files held when they were last right. The sender's goroutine owns them.
+// credentials are the TLS settings and what their files held when they were last right.
 type credentials struct {
 	TLS
+
+	mu      sync.Mutex // guards all below: several addresses may be tried side by side
 	stamps  [3]stamp
 	loaded  *tls.Config // nil: the files were never right
 	reading outage
@@ -107,6 +110,8 @@ type credentials struct {
 // current reads the files again if one has changed. While the new ones are wrong, as in the middle of a renewal, what they
 // held before stays in use.
 func (c *credentials) current(log *slog.Logger, now time.Time) (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	stamps := [3]stamp{stampOf(c.CA), stampOf(c.Cert), stampOf(c.Key)} // before reading: what changes meanwhile is read again
 	if c.loaded != nil && stamps == c.stamps {
 		return c.loaded, nil

@@ -79,8 +79,8 @@ func TestFailedAddressIsRemembered(t *testing.T) {
 	})
 	r.stop()
 	for _, p := range r.s.peers {
-		if _, ok := p.failed[netip.MustParseAddr("127.0.0.1")]; !ok || len(p.failed) != 1 {
-			t.Errorf("%s: remembers %v", p.Address, p.failed)
+		if _, ok := p.addrs[netip.MustParseAddrPort(p.Address)]; !ok || len(p.addrs) != 1 {
+			t.Errorf("%s: remembers %v", p.Address, p.addrs)
 		}
 	}
 }

@@ -1,32 +1,30 @@
 package fluent
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
-	"syscall"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// peer is an entry of `to` and what was learned about the receivers behind it. The sender's goroutine owns it; the
-// fields that the ack reader also touches are in session.
+// peer is an entry of `to` and what was learned about the receivers behind it. The sender's goroutine owns it, and while a
+// session runs its watcher has health, addrs and seen; the fields that the ack reader also touches are in session.
 type peer struct {
 	Endpoint
 	target
-	failed  map[netip.Addr]time.Time // when its addresses last failed, for the last few minutes only
-	failing time.Time                // when the entry as a whole last did
+	health health
+	addrs  map[netip.AddrPort]*health // of its addresses, those that failed
+	seen   sightings
 
-	pings     answer    // does it ack pings
-	learned   time.Time // when that became `no`
-	hungUp    bool      // a connection ended on the first ping: the next one goes without, to see whether data fares better
-	silences  int       // pings unanswered in a row
-	single    int       // connections in a row that ended right after one acked message
-	oneAtOnce bool      // it closes after each message
+	pings     answer      // does it ack pings
+	pongs     atomic.Bool // the same, for the watcher: it has acked one
+	doubts    int         // connections on which it seemed not to
+	learned   time.Time   // when pings became `no`
+	hungUp    bool        // a connection ended on the first ping: the next one goes without, to see whether data fares better
+	silences  int         // pings unanswered in a row
+	single    int         // connections in a row that ended right after one acked message
+	oneAtOnce bool        // it closes after each message
 	packing   packing
 }
 
@@ -38,101 +36,114 @@ const (
 	no
 )
 
-const (
-	failureCounts = time.Minute      // for so long after a failure others are tried first
-	relearnPings  = 10 * time.Minute // then a receiver that did not answer pings is asked again
-)
-
 func newPeer(e Endpoint) *peer {
-	p := &peer{Endpoint: e, failed: map[netip.Addr]time.Time{}}
-	p.target, _ = parseAddress(e.Address) // Validate has refused one that is wrong; dialling will say so again
+	p := &peer{Endpoint: e, addrs: map[netip.AddrPort]*health{}}
+	p.target, _ = parseAddress(e.Address) // Validate has refused one that is wrong
 	return p
 }
 
-// fail remembers that addr did not serve, so that others are tried before it.
-func (p *peer) fail(addr netip.Addr, now time.Time) {
-	for a, t := range p.failed {
-		if now.Sub(t) > failureCounts {
-			delete(p.failed, a)
-		}
-	}
-	p.failed[addr] = now
+// fixed tells an IP address from a name.
+func (p *peer) fixed() bool {
+	_, err := netip.ParseAddr(p.host)
+	return err == nil && !p.srv
 }
 
-// leastFailed puts those that have not failed for longest first, and the ones that did not fail at all in random order,
-// which spreads a fleet of senders over its receivers.
-func leastFailed[T any](list []T, failed func(T) time.Time, now time.Time) {
-	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	when := func(x T) time.Time {
-		if t := failed(x); now.Sub(t) < failureCounts {
-			return t
+// at returns the health of an address. What was known of those that failed long ago is forgotten.
+func (p *peer) at(addr netip.AddrPort, now time.Time) *health {
+	h := p.addrs[addr]
+	if h == nil {
+		for a, old := range p.addrs {
+			if now.Sub(old.failed) > max(failureCounts, 2*old.penalty) {
+				delete(p.addrs, a)
+			}
 		}
-		return time.Time{}
+		h = &health{}
+		p.addrs[addr] = h
 	}
-	slices.SortStableFunc(list, func(a, b T) int { return when(a).Compare(when(b)) })
+	return h
 }
 
-// connect resolves and tries everything in `to` once, until something accepts.
-func (s *Sender) connect(ctx context.Context) (*wire, *peer, error) {
-	now := time.Now()
-	leastFailed(s.peers, func(p *peer) time.Time { return p.failing }, now)
-	var last error
-	for _, p := range s.peers {
-		w, err := s.dial(ctx, p, now)
-		if err == nil {
-			return w, p, nil
-		}
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		last = err
-		p.failing = now
-		s.m.connectErrors.Inc()
-		s.m.addressUp.WithLabelValues(p.Address).Set(0)
-	}
-	return nil, nil, last
-}
-
-// dial resolves the name again at every connect, because weighted and failover records answer differently each time.
-func (s *Sender) dial(ctx context.Context, p *peer, now time.Time) (*wire, error) {
-	resolving, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
-	addrs, err := net.DefaultResolver.LookupNetIP(resolving, "ip", p.host)
-	cancel()
-	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", p.Address, err)
-	}
-	for i := range addrs { // the resolver gives IPv4 addresses as IPv6; failures are remembered by what is connected to
-		addrs[i] = addrs[i].Unmap()
-	}
-	leastFailed(addrs, func(a netip.Addr) time.Time { return p.failed[a] }, now)
-	for _, a := range addrs {
-		var conn net.Conn
-		dialer := net.Dialer{
-			Timeout:         s.cfg.ConnectTimeout,
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4},
-			Control:         func(_, _ string, c syscall.RawConn) error { return setUserTimeout(c, s.cfg.AckTimeout) },
-		}
-		conn, err = dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(a, p.port).String())
-		if err != nil {
-			err = fmt.Errorf("connect to %s: %w", p.Address, err)
-		} else if w, serr := s.secure(ctx, conn.(*net.TCPConn), p); serr == nil {
-			return w, nil
+// groups puts addresses into the order in which they are to be tried: SRV's priorities apart, those that are down behind all.
+func (p *peer) groups(list []found, now time.Time) [][]found {
+	up, down := make([]found, 0, len(list)), []found(nil)
+	for _, f := range list {
+		if p.addrDown(f.addr, now) {
+			down = append(down, f)
 		} else {
-			err = serr
+			up = append(up, f)
 		}
-		p.fail(a, now)
 	}
-	return nil, err
+	slices.SortStableFunc(up, func(a, b found) int { return int(a.priority) - int(b.priority) })
+	var all [][]found
+	for len(up) > 0 {
+		n := 1
+		for n < len(up) && up[n].priority == up[0].priority {
+			n++
+		}
+		all, up = append(all, up[:n:n]), up[n:]
+	}
+	if len(down) > 0 {
+		all = append(all, down)
+	}
+	for _, g := range all {
+		spread(g, func(f found) float64 { return float64(f.weight) }, func(f found) time.Time { return p.addrLately(f.addr, now) })
+	}
+	return all
 }
 
-// setUserTimeout bounds how long written bytes may stay without the peer's TCP taking them: without it the kernel goes on
-// for a quarter of an hour.
-func setUserTimeout(c syscall.RawConn, d time.Duration) error {
-	var err error
-	if cerr := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
-	}); cerr != nil {
-		return cerr
+func (p *peer) addrDown(addr netip.AddrPort, now time.Time) bool {
+	h := p.addrs[addr]
+	return h != nil && h.down(now)
+}
+
+func (p *peer) addrLately(addr netip.AddrPort, now time.Time) time.Time {
+	if h := p.addrs[addr]; h != nil {
+		return h.lately(now)
 	}
-	return err
+	return time.Time{}
+}
+
+// ranked puts endpoints into the order in which they are to be tried: primaries, standbys, and those that are down.
+func ranked(peers []*peer, now time.Time) [][]*peer {
+	var all [3][]*peer
+	for _, p := range peers {
+		rank := 0
+		switch {
+		case p.health.down(now):
+			rank = 2
+		case p.Standby:
+			rank = 1
+		}
+		all[rank] = append(all[rank], p)
+	}
+	for _, g := range all {
+		spread(g, func(p *peer) float64 { return float64(p.Weight.share()) }, func(p *peer) time.Time { return p.health.lately(now) })
+	}
+	return all[:]
+}
+
+// spread puts those that have not failed for longest first, and the ones that did not fail at all into random order by
+// weight, so that a fleet of senders is spread over its receivers as the weights say.
+func spread[T any](list []T, weight func(T) float64, failed func(T) time.Time) {
+	type place struct {
+		at     T
+		failed time.Time
+		key    float64 // the time of the first of random events that come at the rate of the weight
+	}
+	places := make([]place, len(list))
+	for i, x := range list {
+		places[i] = place{x, failed(x), rand.ExpFloat64() / max(weight(x), 0.001)} // SRV's weight 0 has a small chance
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if c := a.failed.Compare(b.failed); c != 0 {
+			return c
+		}
+		if a.key < b.key {
+			return -1
+		}
+		return 1
+	})
+	for i := range places {
+		list[i] = places[i].at
+	}
 }

@@ -12,6 +12,9 @@ var errSilent = errors.New("no answer to a ping on a connection that was idle")
 // idle timer of a Classic Load Balancer needs and a TCP keepalive does not give, proves the receiver's event loop, and
 // costs nothing downstream. (An empty PackedForward message makes Fluent Bit hang up.)
 
+// relearnPings is how long a receiver that does not answer pings is not asked again.
+const relearnPings = 10 * time.Minute
+
 func appendPing(dst, id []byte) []byte {
 	dst = append(dst, 0x93)
 	dst = appendStr(dst, "fairlead.ping")
@@ -24,7 +27,7 @@ func appendPing(dst, id []byte) []byte {
 func (c *session) greet() *ended {
 	p := c.p
 	if p.pings == no && time.Since(p.learned) > relearnPings {
-		p.pings = unknown
+		p.pings, p.doubts = unknown, 1
 	}
 	if p.pings != unknown || p.oneAtOnce {
 		return nil
@@ -51,7 +54,7 @@ func (c *session) trusted() *ended {
 		return nil
 	}
 	c.learn()
-	if c.p.pings == no {
+	if c.p.pings == no || c.p.doubts > 0 {
 		if quiet > tune.replace {
 			return &ended{reason: idle}
 		}
@@ -63,6 +66,7 @@ func (c *session) trusted() *ended {
 	}
 	if c.p.silences++; c.p.silences >= 3 {
 		c.p.pings = unknown // another receiver may have taken its place: ask again on a fresh connection
+		c.p.pongs.Store(false)
 	}
 	return &ended{reason: pingTimeout, err: errSilent}
 }
@@ -99,19 +103,26 @@ func (c *session) ping() (answered bool, end *ended) {
 		}
 	}
 	if answered {
-		c.p.pings, c.p.silences, c.p.hungUp = yes, 0, false
+		c.p.pings, c.p.silences, c.p.hungUp, c.p.doubts = yes, 0, false, 0
+		c.p.pongs.Store(true)
 	}
 	return answered, nil
 }
 
 // learn draws what this connection has shown about pings: data acked that was sent after a ping, and the ping not, or
-// data acked where the ping before had led to a hang-up, means that they are not answered. A connection on which nothing
-// was acked shows nothing, and one that died idle does not either.
+// data acked where the ping before had led to a hang-up, speaks for a receiver that does not answer them. A connection on
+// which nothing was acked shows nothing, and one that died idle does not either. One alone is a doubt, because an ack may
+// be lost and a receiver may be restarted just when it was pinged; the next connection asks once more.
 func (c *session) learn() {
 	c.mu.Lock()
 	silent := c.frames > c.framesAtPing && (c.pingID != nil || c.pings == 0)
 	c.mu.Unlock()
-	if c.p.pings == unknown && silent {
+	if c.p.pings != unknown || !silent || c.learned {
+		return
+	}
+	c.learned = true
+	if c.p.doubts++; c.p.doubts >= 2 {
 		c.p.pings, c.p.learned = no, time.Now()
+		c.p.pongs.Store(false)
 	}
 }

@@ -80,7 +80,7 @@ func newRig(t *testing.T) *rig {
 
 var testTune = tune{trust: 60 * time.Millisecond, replace: 150 * time.Millisecond, pingWait: 100 * time.Millisecond,
 	oneWait: 40 * time.Millisecond, drain: 50 * time.Millisecond, lazyAck: 20 * time.Millisecond, queueRetry: 10 * time.Millisecond,
-	backoff: 2 * time.Millisecond, maxBackoff: 50 * time.Millisecond}
+	stagger: 100 * time.Millisecond, downFor: 50 * time.Millisecond, maxPenalty: time.Second, backoff: 2 * time.Millisecond, maxBackoff: 50 * time.Millisecond}
 
 // start runs a sender to the addresses, or to the receiver itself.
 func (r *rig) start(change func(*Sender), to ...string) {
@@ -195,6 +195,16 @@ func (r *rig) until(what string, ok func() bool) {
 			r.Fatalf("never: %s; status %+v\n%s", what, r.s.Status(), tail(r.logs.String()))
 		}
 	}
+}
+
+// flow adds frames all the time until something is so.
+func (r *rig) flow(what string, ok func() bool) {
+	r.Helper()
+	r.until(what, func() bool {
+		r.add(3, 1, 200)
+		time.Sleep(3 * time.Millisecond)
+		return ok()
+	})
 }
 
 func (r *rig) disconnects(why reason) int {

@@ -139,9 +139,7 @@ func (s *Sender) authenticate(w *wire, p *peer) error {
 	}
 	hello, err := s.client.Do(conn)
 	if err == nil {
-		if !hello.Keepalive {
-			p.oneAtOnce = true
-		}
+		w.closes = !hello.Keepalive
 		return nil
 	}
 	to := "handshake with " + p.Address

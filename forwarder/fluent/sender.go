@@ -3,10 +3,9 @@ package fluent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,9 @@ type Sender struct {
 	m    *Metrics
 	tune tune
 
+	resolver resolver
+	dial     func(context.Context, netip.AddrPort) (*net.TCPConn, error)
+
 	// What follows belongs to the goroutine of Run, and while a session runs the flights, limit and usual to that.
 	peers       []*peer
 	client      handshake.Client // its key is empty: no handshake
@@ -32,7 +34,7 @@ type Sender struct {
 	flights     flights
 	limit       int
 	usual       time.Duration
-	attempts    int    // failures in a row, for the backoff
+	comeback    comeback
 	sentSeq     uint64 // the highest sequence number written
 	known       bool   // a connection has been logged
 
@@ -56,19 +58,22 @@ type tune struct {
 	drain       time.Duration // for acks that are still to be read after a write failed
 	lazyAck     time.Duration // for an ack to be noticed, when nothing waits for it
 	queueRetry  time.Duration
+	stagger     time.Duration // a connect may take so long before the next address is tried beside it
+	downFor     time.Duration // so long after a failure to connect a standby is not left for the address
+	maxPenalty  time.Duration // the same after several connections in a row that served nothing
 	backoff     time.Duration // the first; it doubles
-	maxBackoff  time.Duration // 5 s: so soon a receiver that is back is noticed
+	maxBackoff  time.Duration // so soon a receiver that is back is noticed, 5 s for it to be at full speed
 	slowBackoff time.Duration // at most, and at least half of it, while only another configuration can help
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
-	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, backoff: 100 * time.Millisecond, maxBackoff: 5 * time.Second,
-	slowBackoff: time.Minute}
+	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, stagger: 500 * time.Millisecond,
+	downFor: 15 * time.Second, maxPenalty: 10 * time.Minute, backoff: time.Second, maxBackoff: 4 * time.Second, slowBackoff: time.Minute}
 
 // NewSender takes a Config that is valid. With no destination in it, Run only waits. Of the senders that share m, one
 // runs at a time.
 func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
-	s := &Sender{cfg: cfg, q: q, log: log, m: m, tune: defaultTune, limit: maxBatchFrames,
+	s := &Sender{cfg: cfg, q: q, log: log, m: m, tune: defaultTune, limit: maxBatchFrames, resolver: net.DefaultResolver,
 		faults:  outage{begun: "cannot deliver to fluentd", over: "delivering to fluentd again"},
 		reading: outage{begun: "cannot read frames to send", over: "reading frames to send again"},
 		acking:  outage{begun: "cannot save what fluentd acked", over: "saving what fluentd acked again"},
@@ -77,6 +82,7 @@ func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
 		credentials: credentials{TLS: cfg.TLS,
 			reading: outage{begun: "cannot use the new TLS files, the former stay in use", over: "TLS files are right again"}},
 	}
+	s.dial = s.dialTCP
 	m.addressUp.Reset()
 	for _, to := range cfg.To {
 		s.peers = append(s.peers, newPeer(to))
@@ -103,50 +109,47 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
-	var pause time.Duration
-	var quiet *peer // the last connection, to this peer, ended with nothing undone
-	for s.wait(ctx, pause, quiet) {
-		pause, quiet = 0, nil
-		w, p, err := s.connect(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				pause = s.failed(err)
-			}
-			continue
-		}
-		c := newSession(ctx, s, w, p)
-		s.began(c)
-		end := c.run(ctx)
-		failed, wait := s.ended(c, end)
-		if failed {
-			pause = wait
-		} else if end.reason != pingTimeout {
-			quiet = p
-		}
-	}
+	s.run(ctx, restart{})
 	return nil
 }
 
-// wait pauses after a failure. After a quiet end it waits for data, or for the time of a heartbeat, which also proves that
-// the receiver is up while there is nothing to send. It reports false when ctx ends.
-func (s *Sender) wait(ctx context.Context, pause time.Duration, quiet *peer) bool {
-	switch {
-	case pause > 0:
-		s.timer.Reset(pause)
+// run goes on from when it may connect.
+func (s *Sender) run(ctx context.Context, next restart) {
+	for s.wait(ctx, next) {
+		next = restart{}
+		begun := time.Now()
+		l, err := s.connect(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				next = s.failed(err, time.Since(begun))
+			}
+			continue
+		}
+		c := newSession(ctx, s, l)
+		s.began(c)
+		next = s.ended(c, c.run(ctx))
+	}
+}
+
+// wait returns when it is time to connect, or false when ctx ends.
+func (s *Sender) wait(ctx context.Context, next restart) bool {
+	if next.pause > 0 {
+		s.timer.Reset(next.pause)
 		select {
 		case <-ctx.Done():
 		case <-s.timer.C:
 		}
-	case quiet != nil:
+	}
+	if next.quiet && ctx.Err() == nil {
 		limit, cancel := context.WithCancel(ctx)
-		if quiet.pings != no && !quiet.oneAtOnce {
-			limit, cancel = context.WithTimeout(ctx, s.cfg.Heartbeat)
+		if next.limit > 0 {
+			limit, cancel = context.WithTimeout(ctx, next.limit)
 		}
 		err := s.q.Wait(limit)
 		cancel()
 		if err != nil && limit.Err() == nil {
 			s.queueFailed(err)
-			return s.wait(ctx, s.tune.queueRetry, nil)
+			return s.wait(ctx, restart{pause: s.tune.queueRetry})
 		}
 	}
 	return ctx.Err() == nil
@@ -159,17 +162,17 @@ func (s *Sender) began(c *session) {
 	if !s.known {
 		s.known, level = true, slog.LevelInfo
 	}
-	s.log.Log(context.Background(), level, "connected to fluentd", "address", c.p.Address, "remote", c.remote)
+	s.log.Log(context.Background(), level, "connected to fluentd", "address", c.p.Address, "remote", c.to.addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = c
 	s.status.Address, s.status.Connected = c.p.Address, c.born
-	s.status.Remote = net.JoinHostPort(c.remote.String(), fmt.Sprint(c.p.port))
+	s.status.Remote = c.to.addr.String()
 }
 
-// ended draws the conclusions from a session that is over: where to go on in the queue, whether it was a failure and how
-// long then to wait, and what it taught about the peer.
-func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration) {
+// ended draws the conclusions from a session that is over: where to go on in the queue, when to connect next, and what it
+// taught about the peer.
+func (s *Sender) ended(c *session, end *ended) restart {
 	now := time.Now()
 	s.m.disconnects.WithLabelValues(string(end.reason)).Inc()
 	s.limit, s.usual = c.limit, c.usual
@@ -198,23 +201,28 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 	}
 	s.mu.Unlock()
 
-	if end.reason == pingTimeout { // most likely a balancer that forgot the connection; if not, another address may answer
-		c.p.fail(c.remote, now)
-		c.p.failing = now
-		s.m.addressUp.WithLabelValues(c.p.Address).Set(0)
+	heartbeat := s.cfg.Heartbeat
+	if c.p.pings == no || c.p.oneAtOnce {
+		heartbeat = 0 // the connection would be replaced before it gets data
 	}
 	idle := inFlight == 0 && (c.acks > 0 || now.Sub(c.born) > s.tune.trust)
 	if end.planned() || idle {
 		s.log.Debug("connection to fluentd ended", "address", c.p.Address, "reason", end.reason, "err", end.err)
-		return false, 0
+		switch {
+		case end.reason == pingTimeout: // most likely a balancer that forgot the connection; if not, another address may answer
+			s.unwell(c, now)
+			return restart{}
+		case c.frames > 0:
+			c.p.health.served(now.Sub(c.born), &s.tune)
+			c.p.at(c.to.addr, now).served(now.Sub(c.born), &s.tune)
+		}
+		return s.comeback.ended(&s.tune, !end.planned() && c.p.single == 0, heartbeat)
 	}
 	if c.frames > 0 {
-		s.attempts = 0
+		s.comeback.attempts = 0
 	}
 	s.limit = 1
-	c.p.fail(c.remote, now)
-	c.p.failing = now
-	s.m.addressUp.WithLabelValues(c.p.Address).Set(0)
+	s.unwell(c, now)
 	refused := peerLeft && inFlight > 0 && c.frames == 0
 	if refused {
 		s.m.refusals.Inc()
@@ -222,17 +230,30 @@ func (s *Sender) ended(c *session, end *ended) (failed bool, pause time.Duration
 			c.p.packing.refuse(c.fl.oldest().packed)
 		}
 	}
-	return true, s.fault(end, refused, slog.String("address", c.p.Address), slog.Any("remote", c.remote),
+	return s.fault(end, 0, refused, slog.String("address", c.p.Address), slog.Any("remote", c.to.addr),
 		slog.String("reason", string(end.reason)), slog.Int("in_flight", inFlight), slog.String("err", end.Error()))
 }
 
-// failed notes that no connection came about.
-func (s *Sender) failed(err error) (pause time.Duration) {
-	return s.fault(err, false, slog.String("err", err.Error()))
+// unwell notes that the peer and its address failed on a connection. Acks of pings alone do not count for it where there
+// was data to ack.
+func (s *Sender) unwell(c *session, now time.Time) {
+	served := c.frames > 0 || c.acks > 0 && c.fl.len() == 0
+	for _, h := range []*health{&c.p.health, c.p.at(c.to.addr, now)} {
+		if served {
+			h.broke(now)
+		} else {
+			h.useless(now, &s.tune)
+		}
+	}
+	s.m.addressUp.WithLabelValues(c.p.Address).Set(0)
 }
 
-// fault says how long to wait after a failure: at random, so that a fleet does not come back all at once.
-func (s *Sender) fault(err error, refused bool, attrs ...slog.Attr) (pause time.Duration) {
+// failed notes that no connection came about, which took so long.
+func (s *Sender) failed(err error, took time.Duration) restart {
+	return s.fault(err, took, false, slog.String("err", err.Error()))
+}
+
+func (s *Sender) fault(err error, took time.Duration, refused bool, attrs ...slog.Attr) restart {
 	now := time.Now()
 	s.mu.Lock()
 	s.faults.failed(s.log, now, attrs...)
@@ -242,17 +263,7 @@ func (s *Sender) fault(err error, refused bool, attrs ...slog.Attr) (pause time.
 	s.status.LastError, s.status.ErrorAt = err.Error(), now
 	s.mu.Unlock()
 	var setup *setupError
-	slow := errors.As(err, &setup)
-	most := s.tune.maxBackoff
-	if slow {
-		most = s.tune.slowBackoff
-	}
-	limit := min(s.tune.backoff<<min(s.attempts, 20), most)
-	s.attempts++
-	if slow {
-		return limit/2 + rand.N(limit/2+1)
-	}
-	return max(rand.N(limit), 1)
+	return s.comeback.failed(&s.tune, took, errors.As(err, &setup))
 }
 
 // delivering notes that a connection has got a frame through, or that it answers and none is left.

@@ -5,31 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
 
-// session is the life of one connection. Two goroutines share it: the sender's, which writes, and one that reads acks.
-// The ack reader sees acks before a fault that the writer runs into: Fluentd closes with RST. While the writer waits for data
-// it lends its part to whoever calls Turn.
+// session is the life of one connection. Two goroutines share it: the sender's, which writes, and one that reads acks. (A
+// third looks for better ones.) The ack reader sees acks before a fault that the writer runs into: Fluentd closes with RST.
+// While the writer waits for data it lends its part to whoever calls Turn.
 type session struct {
 	own sync.Mutex // held by whoever is the writer: guards all that is said to be the writer's
 
-	s      *Sender
-	p      *peer
-	w      *wire
-	remote netip.Addr
-	born   time.Time
-	old    time.Time     // when it makes way for a new one; zero: never
-	gone   chan struct{} // closed when the ack reader has ended, after which end is set
-	end    *ended
-	room   chan struct{} // a word from the ack reader: there is room
-	pong   chan struct{} // a word from the ack reader: the ping expected was acked
+	s    *Sender
+	p    *peer
+	to   found
+	w    *wire
+	born time.Time
+	old  time.Time     // when it makes way for a new one; zero: never
+	gone chan struct{} // closed when the ack reader has ended, after which end is set
+	end  *ended
+	room chan struct{} // a word from the ack reader: there is room
+	pong chan struct{} // a word from the ack reader: the ping expected was acked
 
 	waiting context.Context // ends when the writer is wanted; its cancel function is bell
 
+	learned  bool    // what this connection shows about pings was counted; the writer's
 	caughtUp bool    // nothing was left to send at some time; the writer's
 	lowWater int     // what wakeFor was last told; the writer's
 	rest     []Frame // taken from the queue, to be sent before anything else is taken; the writer's
@@ -62,13 +61,15 @@ type session struct {
 	framesAtPing int    // acks of frames when the last ping was sent
 	pingName     []byte // what the chunk ids of this connection's pings begin with
 	pingID       []byte // the last one
+	leave        reason // why the writer is to settle and end; empty: it is not
 	late         bool   // the ack of the oldest is overdue, one last look is taken
 	draining     bool   // writing has failed: only what is left to read counts
 }
 
-func newSession(ctx context.Context, s *Sender, w *wire, p *peer) *session {
+func newSession(ctx context.Context, s *Sender, l link) *session {
+	w := l.w
 	now := time.Now()
-	c := &session{s: s, p: p, w: w, born: now,
+	c := &session{s: s, p: l.p, to: l.to, w: w, born: now,
 		gone: make(chan struct{}), room: make(chan struct{}, 1), pong: make(chan struct{}, 1),
 		answers: make([]byte, maxAnswerBytes), lowWater: 1, fl: &s.flights,
 		limit: s.limit, below: -1, usual: s.usual, progress: mono(), active: mono(),
@@ -76,15 +77,15 @@ func newSession(ctx context.Context, s *Sender, w *wire, p *peer) *session {
 		pingName: fmt.Appendf(nil, "ping-%016x-", rand.Uint64()),
 		written:  w.socket.sent.Load(),
 	}
-	if a, ok := w.conn.RemoteAddr().(*net.TCPAddr); ok {
-		c.remote = a.AddrPort().Addr().Unmap()
+	if w.closes {
+		l.p.oneAtOnce = true
 	}
 	if age := s.cfg.MaxConnectionAge; age > 0 {
 		c.old = now.Add(age - rand.N(age/4+1))
 	}
 	c.own.Lock()
 	c.fl.reset()
-	p.packing.begin(now)
+	l.p.packing.begin(now)
 	c.waiting, c.bell = context.WithCancel(ctx)
 	return c
 }
@@ -102,8 +103,10 @@ func (c *session) run(ctx context.Context) *ended {
 			<-hooked
 		}
 	}()
-	var reader sync.WaitGroup
-	reader.Go(func() {
+	watching, unwatch := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { c.watch(watching) })
+	others.Go(func() {
 		c.end = c.readAcks()
 		c.w.close() // wakes the writer out of a write
 		close(c.gone)
@@ -116,7 +119,8 @@ func (c *session) run(ctx context.Context) *ended {
 	}
 	c.look()
 	c.w.close()
-	reader.Wait()
+	unwatch()
+	others.Wait()
 	if ctx.Err() != nil {
 		return &ended{reason: stopped}
 	}
@@ -133,8 +137,8 @@ func (c *session) write(ctx context.Context) *ended {
 		if end != nil {
 			return end
 		}
-		if c.aged() {
-			return c.settle(maxAge)
+		if why, over := c.over(); over {
+			return c.settle(why)
 		}
 		if c.p.oneAtOnce {
 			frames = 1

@@ -50,7 +50,7 @@ func (c *session) turn() bool {
 		frames := min(c.limit-c.fl.len(), turnFrames)
 		trusted := c.fl.len() > 0 || now-c.active <= int64(c.s.tune.trust)
 		c.mu.Unlock()
-		if frames <= 0 || !trusted || c.p.oneAtOnce || c.aged() {
+		if _, over := c.over(); over || frames <= 0 || !trusted || c.p.oneAtOnce {
 			return false
 		}
 		c.learnPacking()

@@ -22,6 +22,7 @@ type wire struct {
 	raw      syscall.RawConn
 	socket   *socket   // conn, for what is written before the session and for TLS
 	tls      *tls.Conn // nil: plain
+	closes   bool      // the receiver has said that it closes after each message
 	buf      []byte    // TLS only: what is encrypted next
 	left     []Frame   // what is still to be written, from at on in the first
 	at       int64
