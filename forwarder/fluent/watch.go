@@ -127,7 +127,9 @@ func pingOnce(ctx context.Context, l link, wait time.Duration) error {
 	buf, n := make([]byte, maxAnswerBytes), 0
 	for n < len(buf) {
 		m, err := conn.Read(buf[n:])
-		n += m
+		if n += m; n == 0 && err != nil {
+			return err
+		}
 		id, _, ackErr := nextAck(buf[:n])
 		switch {
 		case ackErr == nil && len(id) > 0:
