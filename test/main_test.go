@@ -7,8 +7,6 @@
 package test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -24,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/test/docker"
 )
 
 // bed is what all tests use: built once, removed at the end.
@@ -34,7 +34,7 @@ var bed struct {
 	dir      string
 	fairlead string // binaries
 	otelrecv string
-	engine   *engine
+	engine   *docker.Engine
 	image    string // id of the writer's image
 	logs     string // where the engine keeps its containers
 }
@@ -134,34 +134,19 @@ func build() error {
 func setUpEngine() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	bed.engine = newEngine(bed.run)
-	root, err := bed.engine.rootDir(ctx)
+	bed.engine = docker.New(bed.run)
+	root, err := bed.engine.RootDir(ctx)
 	if err != nil {
 		return fmt.Errorf("no Docker engine answers, and these tests are about one: %w", err)
 	}
 	bed.logs = filepath.Join(root, "containers")
-	if err := bed.engine.sweep(ctx); err != nil {
+	if err := bed.engine.Sweep(ctx); err != nil {
 		return fmt.Errorf("remove containers of an earlier run: %w", err)
 	}
 	if err := sweepFolders(); err != nil {
 		return fmt.Errorf("remove folders of an earlier run: %w", err)
 	}
-	writer, err := os.ReadFile(filepath.Join(bed.dir, "writer"))
-	if err != nil {
-		return err
-	}
-	var image bytes.Buffer
-	tw := tar.NewWriter(&image)
-	if err := tw.WriteHeader(&tar.Header{Name: "writer", Mode: 0o755, Size: int64(len(writer))}); err != nil {
-		return err
-	}
-	if _, err := tw.Write(writer); err != nil {
-		return err
-	}
-	if err := tw.Close(); err != nil {
-		return err
-	}
-	bed.image, err = bed.engine.importImage(ctx, &image)
+	bed.image, err = bed.engine.ImportImage(ctx, filepath.Join(bed.dir, "writer"))
 	return err
 }
 
@@ -171,17 +156,11 @@ func sweepFolders() error {
 	errs := []error{err}
 	for _, dir := range dirs {
 		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "flt-"), "-")
-		if gone(pid) {
+		if docker.Gone(pid) {
 			errs = append(errs, os.RemoveAll(dir))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// gone says that there is no process of that number.
-func gone(pid string) bool {
-	n, err := strconv.Atoi(pid)
-	return err == nil && n > 0 && errors.Is(syscall.Kill(n, 0), syscall.ESRCH)
 }
 
 func tearDown() error {
@@ -189,9 +168,9 @@ func tearDown() error {
 	if bed.engine != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		errs = append(errs, bed.engine.removeMine(ctx))
+		errs = append(errs, bed.engine.RemoveMine(ctx))
 		if bed.image != "" {
-			errs = append(errs, bed.engine.removeImage(ctx, bed.image))
+			errs = append(errs, bed.engine.RemoveImage(ctx, bed.image))
 		}
 	}
 	if bed.dir != "" {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/test/docker"
 	"github.com/fairlead/fairlead/test/oracle"
 	"github.com/fairlead/fairlead/test/script"
 )
@@ -187,14 +188,14 @@ func (r *rig) launch(part string, o writerOptions) *container {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var err error
-	c.id, err = bed.engine.create(ctx, containerSpec{name: c.name, args: args, log: o.log, mount: r.progress, autoRemove: o.autoRemove})
+	c.id, err = bed.engine.Create(ctx, docker.Spec{Image: bed.image, Name: c.name, Args: args, Log: o.log, Mount: r.progress, AutoRemove: o.autoRemove})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := ignoreGone(bed.engine.remove(ctx, c.id)); err != nil {
+		if err := docker.IgnoreGone(bed.engine.Remove(ctx, c.id)); err != nil {
 			r.t.Error(err)
 		}
 	})
@@ -212,7 +213,7 @@ func (r *rig) launch(part string, o writerOptions) *container {
 		c.streams = append(c.streams, s)
 		r.oracle.Expect(s, from)
 	}
-	if err := bed.engine.start(ctx, c.id); err != nil {
+	if err := bed.engine.Start(ctx, c.id); err != nil {
 		r.t.Fatal(err)
 	}
 	return c
@@ -243,7 +244,7 @@ func (c *container) stop() {
 	c.r.t.Helper()
 	ctx, cancel := context.WithTimeout(c.r.t.Context(), time.Minute)
 	defer cancel()
-	if err := bed.engine.stop(ctx, c.id); err != nil {
+	if err := bed.engine.Stop(ctx, c.id); err != nil {
 		c.r.t.Error(err)
 	}
 	c.wait()
@@ -254,8 +255,8 @@ func (c *container) wait() {
 	c.r.t.Helper()
 	ctx, cancel := context.WithTimeout(c.r.t.Context(), time.Minute)
 	defer cancel()
-	code, err := bed.engine.wait(ctx, c.id)
-	if err := ignoreGone(err); err != nil {
+	code, err := bed.engine.Wait(ctx, c.id)
+	if err := docker.IgnoreGone(err); err != nil {
 		c.r.t.Error(err)
 	}
 	if code != 0 {
@@ -275,7 +276,7 @@ func (c *container) remove() {
 	c.r.t.Helper()
 	ctx, cancel := context.WithTimeout(c.r.t.Context(), time.Minute)
 	defer cancel()
-	if err := bed.engine.remove(ctx, c.id); err != nil {
+	if err := bed.engine.Remove(ctx, c.id); err != nil {
 		c.r.t.Error(err)
 	}
 }

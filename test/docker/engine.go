@@ -1,6 +1,9 @@
-package test
+// Package docker speaks to the Docker engine over its socket, with the few calls the tests need: no client library, so that nothing is
+// shared with the program.
+package docker
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,11 +16,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
-// engine speaks to the Docker engine over its socket, with the few calls the tests need. Every container bears the name of the run
-// and the pid of the test, so that whoever comes next can remove what a killed test left.
-type engine struct {
+// Engine is a Docker engine as one run of tests uses it. Every container bears the name of the run and the pid of the test, so that
+// whoever comes next can remove what a killed test left.
+type Engine struct {
 	http *http.Client
 	run  string
 }
@@ -27,12 +31,13 @@ const (
 	pidLabel = "fairlead.test.pid"
 )
 
-func newEngine(run string) *engine {
+// New knows where the engine listens; it does not ask whether it is there.
+func New(run string) *Engine {
 	socket := "/var/run/docker.sock"
 	if host, ok := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://"); ok {
 		socket = host
 	}
-	return &engine{run: run, http: &http.Client{Transport: &http.Transport{
+	return &Engine{run: run, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
@@ -40,7 +45,7 @@ func newEngine(run string) *engine {
 }
 
 // call sends a request; body and answer are JSON unless body is a reader or answer a *[]byte.
-func (e *engine) call(ctx context.Context, method, path string, query url.Values, body, answer any) error {
+func (e *Engine) call(ctx context.Context, method, path string, query url.Values, body, answer any) error {
 	var in io.Reader
 	contentType := "application/json"
 	switch b := body.(type) {
@@ -86,25 +91,41 @@ type statusError int
 
 func (s statusError) Error() string { return http.StatusText(int(s)) }
 
-// ignoreGone takes "no such container" and "removal is already in progress" for done.
-func ignoreGone(err error) error {
+// IgnoreGone takes "no such container" and "removal is already in progress" for done.
+func IgnoreGone(err error) error {
 	if errors.Is(err, statusError(http.StatusNotFound)) || errors.Is(err, statusError(http.StatusConflict)) {
 		return nil
 	}
 	return err
 }
 
-func (e *engine) rootDir(ctx context.Context) (string, error) {
+// RootDir is where the engine keeps its files.
+func (e *Engine) RootDir(ctx context.Context) (string, error) {
 	var info struct{ DockerRootDir string }
 	err := e.call(ctx, "GET", "/info", nil, nil, &info)
 	return info.DockerRootDir, err
 }
 
-// importImage makes an image of a file system that holds nothing but /writer.
-func (e *engine) importImage(ctx context.Context, fs io.Reader) (id string, err error) {
+// ImportImage makes an image of a file system that holds nothing but a static program, as /writer.
+func (e *Engine) ImportImage(ctx context.Context, program string) (id string, err error) {
+	writer, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	var fs bytes.Buffer
+	tw := tar.NewWriter(&fs)
+	if err := tw.WriteHeader(&tar.Header{Name: "writer", Mode: 0o755, Size: int64(len(writer))}); err != nil {
+		return "", err
+	}
+	if _, err := tw.Write(writer); err != nil {
+		return "", err
+	}
+	if err := tw.Close(); err != nil {
+		return "", err
+	}
 	query := url.Values{"fromSrc": {"-"}, "repo": {"fairlead-test"}, "tag": {fmt.Sprintf("%s-%d", e.run, os.Getpid())}, "changes": {`ENTRYPOINT ["/writer"]`}}
 	var answer []byte
-	if err := e.call(ctx, "POST", "/images/create", query, fs, &answer); err != nil {
+	if err := e.call(ctx, "POST", "/images/create", query, &fs, &answer); err != nil {
 		return "", err
 	}
 	// Progress messages follow each other; the last one names the image.
@@ -123,58 +144,66 @@ func (e *engine) importImage(ctx context.Context, fs io.Reader) (id string, err 
 	return id, nil
 }
 
-func (e *engine) removeImage(ctx context.Context, id string) error {
+// RemoveImage removes it, also if a container that has ended bears it.
+func (e *Engine) RemoveImage(ctx context.Context, id string) error {
 	return e.call(ctx, "DELETE", "/images/"+id, url.Values{"force": {"1"}}, nil, nil)
 }
 
-// containerSpec is what a test chooses.
-type containerSpec struct {
-	name       string
-	args       []string
-	log        map[string]string // options of the json-file driver
-	mount      string            // folder of the host that is /progress inside
-	autoRemove bool              // the engine removes it as soon as it has ended
+// Spec is what a test chooses of a container.
+type Spec struct {
+	Image      string
+	Name       string
+	Args       []string
+	Driver     string            // of the log; empty: json-file
+	Log        map[string]string // the driver's options
+	Mount      string            // folder of the host that is /progress inside
+	AutoRemove bool              // the engine removes it as soon as it has ended
 }
 
-func (e *engine) create(ctx context.Context, c containerSpec) (id string, err error) {
+// Create makes a container that does not run yet.
+func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
+	if c.Driver == "" {
+		c.Driver = "json-file"
+	}
 	body := map[string]any{
-		"Image":  bed.image,
-		"Cmd":    c.args,
+		"Image":  c.Image,
+		"Cmd":    c.Args,
 		"Labels": map[string]string{runLabel: e.run, pidLabel: strconv.Itoa(os.Getpid())},
 		"HostConfig": map[string]any{
-			"LogConfig":   map[string]any{"Type": "json-file", "Config": c.log},
+			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
 			"NetworkMode": "none",
-			"AutoRemove":  c.autoRemove,
-			"Binds":       []string{c.mount + ":/progress"},
+			"AutoRemove":  c.AutoRemove,
+			"Binds":       []string{c.Mount + ":/progress"},
 		},
 	}
 	var answer struct{ ID string }
-	err = e.call(ctx, "POST", "/containers/create", url.Values{"name": {c.name}}, body, &answer)
+	err = e.call(ctx, "POST", "/containers/create", url.Values{"name": {c.Name}}, body, &answer)
 	return answer.ID, err
 }
 
-func (e *engine) start(ctx context.Context, id string) error {
+// Start is `docker start`.
+func (e *Engine) Start(ctx context.Context, id string) error {
 	return e.call(ctx, "POST", "/containers/"+id+"/start", nil, nil, nil)
 }
 
-// wait returns when the container has ended, with its exit code.
-func (e *engine) wait(ctx context.Context, id string) (int, error) {
+// Wait returns when the container has ended, with its exit code.
+func (e *Engine) Wait(ctx context.Context, id string) (int, error) {
 	var answer struct{ StatusCode int }
 	err := e.call(ctx, "POST", "/containers/"+id+"/wait", nil, nil, &answer)
 	return answer.StatusCode, err
 }
 
-// stop is `docker stop`: the writer ends after the group it is at.
-func (e *engine) stop(ctx context.Context, id string) error {
+// Stop is `docker stop`: the writer ends after the group it is at.
+func (e *Engine) Stop(ctx context.Context, id string) error {
 	return e.call(ctx, "POST", "/containers/"+id+"/stop", url.Values{"t": {"30"}}, nil, nil)
 }
 
-// remove is `docker rm -f`.
-func (e *engine) remove(ctx context.Context, id string) error {
+// Remove is `docker rm -f`.
+func (e *Engine) Remove(ctx context.Context, id string) error {
 	return e.call(ctx, "DELETE", "/containers/"+id, url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
 }
 
-func (e *engine) list(ctx context.Context, label string) (ids, pids []string, err error) {
+func (e *Engine) list(ctx context.Context, label string) (ids, pids []string, err error) {
 	var answer []struct {
 		ID     string `json:"Id"`
 		Labels map[string]string
@@ -189,33 +218,39 @@ func (e *engine) list(ctx context.Context, label string) (ids, pids []string, er
 	return ids, pids, nil
 }
 
-// removeMine removes every container of this run.
-func (e *engine) removeMine(ctx context.Context) error {
+// RemoveMine removes every container of this run.
+func (e *Engine) RemoveMine(ctx context.Context) error {
 	ids, _, err := e.list(ctx, runLabel+"="+e.run)
 	errs := []error{err}
 	for _, id := range ids {
-		errs = append(errs, ignoreGone(e.remove(ctx, id)))
+		errs = append(errs, IgnoreGone(e.Remove(ctx, id)))
 	}
 	return errors.Join(errs...)
 }
 
-// sweep removes the containers and images of runs whose process is no more.
-func (e *engine) sweep(ctx context.Context) error {
+// Sweep removes the containers and images of runs whose process is no more.
+func (e *Engine) Sweep(ctx context.Context) error {
 	ids, pids, err := e.list(ctx, runLabel)
 	errs := []error{err}
 	for i, id := range ids {
-		if gone(pids[i]) {
-			errs = append(errs, ignoreGone(e.remove(ctx, id)))
+		if Gone(pids[i]) {
+			errs = append(errs, IgnoreGone(e.Remove(ctx, id)))
 		}
 	}
 	var images []struct{ RepoTags []string }
 	errs = append(errs, e.call(ctx, "GET", "/images/json", url.Values{"filters": {`{"reference":["fairlead-test"]}`}}, nil, &images))
 	for _, image := range images {
 		for _, tag := range image.RepoTags {
-			if _, pid, ok := cutLast(tag, "-"); ok && gone(pid) {
-				errs = append(errs, ignoreGone(e.removeImage(ctx, tag)))
+			if i := strings.LastIndex(tag, "-"); i >= 0 && Gone(tag[i+1:]) {
+				errs = append(errs, IgnoreGone(e.RemoveImage(ctx, tag)))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Gone says that there is no process of that number.
+func Gone(pid string) bool {
+	n, err := strconv.Atoi(pid)
+	return err == nil && n > 0 && errors.Is(syscall.Kill(n, 0), syscall.ESRCH)
 }
