@@ -4,6 +4,7 @@ package balancer
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -22,15 +23,16 @@ const (
 
 // Options of a Balancer.
 type Options struct {
-	Idle time.Duration // 0: connections are never dropped
-	Mode Mode
+	Idle     time.Duration // 0: connections are never dropped
+	Mode     Mode
+	CutAfter int // a new connection ends after about so many bytes from the client, idle or not: in the middle of a message; 0: it does not
 }
 
 // Stats are counts since Listen.
 type Stats struct {
 	Accepted int64 // connections from clients
 	Active   int64 // of these, forwarded now
-	Dropped  int64 // for being idle, and by Drop
+	Dropped  int64 // for being idle, by CutAfter and by Drop
 	Failed   int64 // with no backend to take them
 }
 
@@ -116,6 +118,15 @@ func (b *Balancer) accept() {
 		}
 		b.accepted.Add(1)
 		f := &flow{client: nc.(*net.TCPConn)}
+		if o := b.options.Load(); o.CutAfter > 0 {
+			f.limit = 1 + o.CutAfter/2 + rand.IntN(o.CutAfter)
+			f.cutOff = func() {
+				if f.forget(o.Mode) {
+					b.dropped.Add(1)
+					f.end(o.Mode)
+				}
+			}
+		}
 		f.touch()
 		b.mu.Lock()
 		if b.closed {

@@ -185,3 +185,35 @@ func TestDropAndClose(t *testing.T) {
 		t.Error("open after Close")
 	}
 }
+
+// TestCutAfter sends more than may pass: what arrives is a part, and both sides learn of the end in the way of the mode.
+func TestCutAfter(t *testing.T) {
+	for _, mode := range []Mode{FIN, RST} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		b := start(t, Options{Mode: mode, CutAfter: 1000}, ln.Addr().String())
+		c := dial(t, b)
+		backend, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer backend.Close()
+		if _, err := c.Write(make([]byte, 5000)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(backend)
+		if reset := errors.Is(err, syscall.ECONNRESET); len(got) > 1500 || mode == FIN && (err != nil || len(got) <= 500) || mode == RST && !reset {
+			t.Errorf("mode %d: the backend got %d bytes, %v", mode, len(got), err)
+		}
+		_, err = c.Read(make([]byte, 1))
+		if want := []error{io.EOF, syscall.ECONNRESET}[mode]; !errors.Is(err, want) {
+			t.Errorf("mode %d: the client got %v, want %v", mode, err, want)
+		}
+		if n := b.Stats().Dropped; n != 1 {
+			t.Errorf("mode %d: %d dropped", mode, n)
+		}
+	}
+}

@@ -15,6 +15,8 @@ type flow struct {
 	last      atomic.Int64 // Unix nanoseconds when bytes last passed
 	forgotten atomic.Bool
 	mode      Mode // how, once forgotten is set
+	limit     int  // bytes from the client until cutOff is called; 0: never
+	cutOff    func()
 
 	mu      sync.Mutex // guards backend and dead
 	backend *net.TCPConn
@@ -54,6 +56,10 @@ func (f *flow) forward() {
 // answered with RST.
 func (f *flow) copy(dst, src *net.TCPConn) {
 	buf := make([]byte, 64<<10)
+	left := 0
+	if src == f.client {
+		left = f.limit
+	}
 	for {
 		n, err := src.Read(buf)
 		if f.forgotten.Load() && f.mode != FIN {
@@ -66,6 +72,11 @@ func (f *flow) copy(dst, src *net.TCPConn) {
 			}
 			continue
 		}
+		last := left > 0 && n >= left
+		if left > 0 {
+			n = min(n, left)
+			left -= n
+		}
 		if n > 0 {
 			f.touch()
 			if _, werr := dst.Write(buf[:n]); werr != nil && !f.forgotten.Load() {
@@ -73,6 +84,15 @@ func (f *flow) copy(dst, src *net.TCPConn) {
 				return
 			}
 			f.touch()
+		}
+		if last {
+			if f.cutOff(); f.mode == FIN {
+				_ = f.client.SetReadDeadline(time.Now().Add(time.Second))
+				_, _ = io.Copy(io.Discard, f.client) // a close with unread bytes would be an RST
+				f.close(false)
+				return
+			}
+			continue
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !f.forgotten.Load() {
@@ -99,6 +119,10 @@ func (f *flow) forget(mode Mode) bool {
 func (f *flow) end(mode Mode) {
 	switch mode {
 	case FIN:
+		if f.limit > 0 { // bytes are still coming
+			_, _ = f.client.CloseWrite(), f.backend.CloseWrite()
+			return
+		}
 		f.close(false)
 	case RST:
 		f.cut()

@@ -2,7 +2,8 @@
 // count in a file.
 //
 // The file holds, as two little-endian 64-bit numbers, how many groups of stdout and of stderr are written in full: what was counted
-// must arrive, whatever happens to the writer afterwards. SIGTERM ends it after the group it is at.
+// must arrive, whatever happens to the writer afterwards. SIGTERM ends it after the group it is at. With -bursts it writes numbered
+// lines, some at a time with pauses between, and counts these.
 package main
 
 import (
@@ -28,6 +29,11 @@ type options struct {
 	long     bool
 	cut      bool // leave out the last newline of each stream
 	progress string
+
+	bursts             bool
+	pauseMin, pauseMax time.Duration
+	seed               uint64
+	length             time.Duration
 }
 
 func main() {
@@ -41,6 +47,11 @@ func main() {
 	flag.BoolVar(&o.long, "long", false, "write lines over 16 KiB now and then")
 	flag.BoolVar(&o.cut, "cut", false, "leave out the last newline")
 	flag.StringVar(&o.progress, "progress", "", "file to count in")
+	flag.BoolVar(&o.bursts, "bursts", false, "write numbered lines on both streams, with pauses")
+	flag.DurationVar(&o.pauseMin, "pause-min", 100*time.Millisecond, "shortest pause between bursts")
+	flag.DurationVar(&o.pauseMax, "pause-max", time.Second, "longest pause between bursts")
+	flag.Uint64Var(&o.seed, "seed", 0, "of the pauses")
+	flag.DurationVar(&o.length, "for", 0, "write bursts for so long, 0: until SIGTERM")
 	flag.Parse()
 	o.layouts = [2]script.Layout{script.Layout(out), script.Layout(err)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -60,6 +71,9 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		defer count.Close()
+	}
+	if o.bursts {
+		return o.writeBursts(ctx, count)
 	}
 	var wg sync.WaitGroup
 	var errs [2]error
