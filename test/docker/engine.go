@@ -106,6 +106,13 @@ func (e *Engine) RootDir(ctx context.Context) (string, error) {
 	return info.DockerRootDir, err
 }
 
+// Version is the engine's.
+func (e *Engine) Version(ctx context.Context) (string, error) {
+	var answer struct{ Version string }
+	err := e.call(ctx, "GET", "/version", nil, nil, &answer)
+	return answer.Version, err
+}
+
 // ImportImage makes an image of a file system that holds nothing but a static program, as /writer.
 func (e *Engine) ImportImage(ctx context.Context, program string) (id string, err error) {
 	writer, err := os.ReadFile(program)

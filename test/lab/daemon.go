@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Daemon is one fairlead by its configuration and state; its process comes and goes.
+type Daemon struct {
+	binary string
+	dir    string
+	space  *Space
+	health string // host:port in the space
+	proc   *Process
+}
+
+// newDaemon writes the configuration; nothing runs yet. Keys are lines of YAML beyond what a trial always sets.
+func newDaemon(binary, dir string, space *Space, health, to, containers, forward, spool string) (*Daemon, error) {
+	d := &Daemon{binary: binary, dir: dir, space: space, health: health}
+	conf := fmt.Sprintf(`forward: {to: [%s]%s}
+state: {dir: %q}
+spool: {min_free: 0%s}
+sources:
+  containers: {enabled: true, root: %q}
+  host: {enabled: false}
+  journal: {units: []}
+  listen: {tcp: "", unix: ""}
+health: {listen: %q}
+control: {socket: %q}
+`, to, forward, filepath.Join(dir, "state"), spool, containers, health, filepath.Join(dir, "sock"))
+	return d, os.WriteFile(d.configPath(), []byte(conf), 0o644)
+}
+
+func (d *Daemon) configPath() string { return filepath.Join(d.dir, "fairlead.yaml") }
+func (d *Daemon) logPath() string    { return filepath.Join(d.dir, "fairlead.log") }
+
+// start runs it and returns at once.
+func (d *Daemon) start() error {
+	out, err := os.OpenFile(d.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(d.binary, "run", "--config", d.configPath())
+	cmd.Stdout, cmd.Stderr = out, out
+	// fairlead takes every FAIRLEAD_ variable for a key of its configuration.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
+	d.proc, err = startProcess(cmd, d.space)
+	return err
+}
+
+func (d *Daemon) kill() error {
+	if d.proc == nil {
+		return nil
+	}
+	return d.proc.end(syscall.SIGKILL, 10*time.Second)
+}
+
+// stop is the ordinary end: it must come within the grace period and with exit code 0.
+func (d *Daemon) stop() error {
+	if err := d.proc.end(syscall.SIGTERM, 30*time.Second); err != nil {
+		return errors.Join(err, d.kill())
+	}
+	if d.proc.err != nil {
+		return fmt.Errorf("an ordinary stop of fairlead: %w", d.proc.err)
+	}
+	return nil
+}
+
+// metrics are the sums over the labels of each metric.
+func (d *Daemon) metrics(ctx context.Context) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+			err = d.space.Do(func() error {
+				conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+				return err
+			})
+			return conn, err
+		}}}
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+d.health+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	m := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		i := strings.LastIndexByte(line, ' ')
+		if i < 0 || line[0] == '#' {
+			continue
+		}
+		v, err := strconv.ParseFloat(line[i+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metric %q: %w", line, err)
+		}
+		name, _, _ := strings.Cut(line[:i], "{")
+		m[name] += v
+	}
+	return m, nil
+}
+
+// books returns what is wrong with fairlead's own account once it has come to rest.
+func (d *Daemon) books(ctx context.Context) error {
+	var m map[string]float64
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		m, err = d.metrics(ctx)
+		if err == nil && m["fairlead_spool_pending_frames"] == 0 && m["fairlead_ledger_imbalance_events"] == 0 {
+			break
+		}
+		if time.Now().After(deadline) || pause(ctx, 50*time.Millisecond) != nil {
+			if err != nil {
+				return fmt.Errorf("ask fairlead for its metrics: %w", err)
+			}
+			return fmt.Errorf("fairlead's books: imbalance %v events, %v frames pending", m["fairlead_ledger_imbalance_events"], m["fairlead_spool_pending_frames"])
+		}
+	}
+	if lost := m["fairlead_lost_events_total"] + m["fairlead_lost_bytes_total"]; lost != 0 {
+		return fmt.Errorf("fairlead counts %v events and %v bytes as lost", m["fairlead_lost_events_total"], m["fairlead_lost_bytes_total"])
+	}
+	return nil
+}
+
+// logTail is the end of what it has logged in all its lives.
+func (d *Daemon) logTail(lines int) string {
+	data, err := os.ReadFile(d.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	all := bytes.SplitAfter(data, []byte("\n"))
+	return string(bytes.Join(all[max(0, len(all)-lines):], nil))
+}
+
+// pause waits, or returns the error of a context that ended.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// freeAddr finds a port that is free now.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
