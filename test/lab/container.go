@@ -12,25 +12,25 @@ import (
 	"github.com/fairlead/fairlead/test/docker"
 )
 
-// container is a real one that writes bursts of lines on both streams, with pauses that are longer than any idle timeout of a trial now
-// and then.
+// container is a real one that writes bursts of lines on both streams, with pauses between.
 type container struct {
 	name, id string
 	progress string // the file in which it counts
 	stopped  bool
 }
 
-// Pauses between bursts. Idle timeouts of trials lie between.
-const (
-	shortestPause = 200 * time.Millisecond
-	longestPause  = 5 * time.Second
-)
+// longestPause between bursts is longer than an idle timeout; the shortest is a twentieth of it.
+const longestPause = 5 * time.Second
 
 func (l *lane) createContainer(ctx context.Context, seed uint64) error {
 	e := l.t.env
 	c := container{name: fmt.Sprintf("%s-%s", e.Run, filepath.Base(l.dir)), progress: filepath.Join(l.dir, "written")}
+	pauses := l.t.setup.pauses
+	if pauses == 0 {
+		pauses = longestPause
+	}
 	spec := docker.Spec{Image: e.Image, Name: c.name, Mount: l.dir, Args: []string{"-bursts", "-writer", c.name, "-progress", "/progress/written",
-		"-pause-min", shortestPause.String(), "-pause-max", longestPause.String(), "-seed", strconv.FormatUint(seed, 10)}}
+		"-pause-min", (pauses / 20).String(), "-pause-max", pauses.String(), "-seed", strconv.FormatUint(seed, 10)}}
 	if l.subject != Fairlead {
 		spec.Driver = "fluentd"
 		spec.Log = map[string]string{"fluentd-address": l.addresses()[0], "fluentd-async": strconv.FormatBool(l.subject == DockerAsync),

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,16 +88,28 @@ func (t *Trial) restartBalancer(down time.Duration) {
 func (t *Trial) fill(but int64) (empty func()) {
 	ballast := filepath.Join(t.tmpfs, "ballast")
 	t.do(func() error {
-		var st syscall.Statfs_t
-		if err := syscall.Statfs(t.tmpfs, &st); err != nil {
-			return fmt.Errorf("see what is free: %w", err)
-		}
 		f, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return syscall.Fallocate(int(f.Fd()), 0, 0, max(int64(st.Bavail)*st.Bsize-but, 1))
+		size := int64(0)
+		for { // again where fairlead has taken some of it meanwhile
+			var st syscall.Statfs_t
+			if err := syscall.Statfs(t.tmpfs, &st); err != nil {
+				return fmt.Errorf("see what is free: %w", err)
+			}
+			free := int64(st.Bavail)*st.Bsize - but
+			if free <= 0 {
+				return nil
+			}
+			err := syscall.Fallocate(int(f.Fd()), 0, size, free)
+			if err == nil {
+				size += free
+			} else if !errors.Is(err, syscall.ENOSPC) {
+				return err
+			}
+		}
 	})
 	return func() { t.do(func() error { return os.Remove(ballast) }) }
 }

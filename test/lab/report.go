@@ -75,7 +75,7 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 
 const howToRead = `How to read it: numbered lines are written to log files (or by real containers, in the rows of the second table), and each number that a
 receiver takes is crossed off. *events*: lines written. *lost*: of these, never received, although the fault was over and nothing more had come for
-20 s. *repeated*: received beyond the first time; after a fault fairlead sends again what was not acknowledged, at most 256 frames. *delay*: from
+15 s. *repeated*: received beyond the first time; after a fault fairlead sends again what was not acknowledged, at most 256 frames. *delay*: from
 the write to the first arrival, the fault included. *caught up after*: from the end of the fault until everything written before it had
 arrived. *reconnects*: connections beyond the first. A row fails also if first arrivals of a stream are out of order, if a line comes in
 other words than it was written, if fairlead's own books do not balance or if it does not stop in order.

@@ -13,7 +13,7 @@ const idleTimeout = 2 * time.Second
 func dropsIdle(name, what string, mode balancer.Mode, quick bool) Scenario {
 	return Scenario{Name: "idle connection dropped: " + name, Quick: quick, What: what + " after 2 s without data; lines come in bursts with pauses of 0.2 to 5 s",
 		setup: setup{balancer: &balancer.Options{Idle: idleTimeout, Mode: mode}, containers: true},
-		run:   func(t *Trial) { t.pause(30 * time.Second) }}
+		run:   func(t *Trial) { t.pause(40 * time.Second) }}
 }
 
 var balancerScenarios = []Scenario{
@@ -22,7 +22,7 @@ var balancerScenarios = []Scenario{
 	dropsIdle("forgotten", "the balancer forgets the connection in silence and answers the next packet with RST (Network Load Balancer)", balancer.SilentReset, true),
 	dropsIdle("swallowed", "the balancer forgets the connection and swallows what comes (a firewall that drops)", balancer.Silent, false),
 	{Name: "balancer restarted", What: "twice the balancer cuts all connections with RST and refuses new ones for 3 s",
-		setup: setup{balancer: &balancer.Options{}, containers: true},
+		setup: setup{balancer: &balancer.Options{}, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
 			for range 2 {
 				t.pause(5 * time.Second)
@@ -31,7 +31,7 @@ var balancerScenarios = []Scenario{
 			t.ends()
 		}},
 	{Name: "balancer without backend", What: "the receiver dies for 8 s; the balancer goes on accepting connections and cuts them at once",
-		setup: setup{balancer: &balancer.Options{}, containers: true},
+		setup: setup{balancer: &balancer.Options{}, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
 			t.pause(5 * time.Second)
 			t.kill(0)
@@ -41,7 +41,7 @@ var balancerScenarios = []Scenario{
 			t.pause(5 * time.Second)
 		}},
 	{Name: "backend drained", What: "twice new connections go to the other receiver, and 4 s later the drained one is killed",
-		setup: setup{balancer: &balancer.Options{}, receivers: 2, containers: true},
+		setup: setup{balancer: &balancer.Options{}, receivers: 2, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
 			t.each(func(l *lane) error { l.bal.SetBackends(l.receivers[0].Addr()); return nil })
 			for i := range 2 {

@@ -35,6 +35,7 @@ type setup struct {
 	balancer   *balancer.Options // between senders and receivers; nil: none
 	receivers  int               // 0: one
 	containers bool              // real ones, each subject its own, instead of four files of which fairlead takes 200 lines a second
+	pauses     time.Duration     // between the bursts of containers, at most; 0: 5 s
 	rate       int               // lines a second from all files; 0: 200
 	maxSize    int64             // of a file, before it is rotated; 0: it is not
 	apart      bool              // fairlead and the receivers on two hosts, with a link between
@@ -49,7 +50,7 @@ type setup struct {
 // Times that bound a trial.
 const (
 	warmUp = 2 * time.Second  // before the first fault
-	quiet  = 20 * time.Second // what has not come when nothing has come for so long is lost
+	quiet  = 15 * time.Second // what has not come when nothing has come for so long is lost
 	settle = 2 * time.Minute  // at the latest; after a fault that is over
 	calm   = 3 * time.Second  // good weather at the end of most trials
 )
