@@ -11,7 +11,7 @@ SOAK     ?= 30m
 # A source tree without its git metadata builds as well.
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
-.PHONY: all build check test test-units test-whole lint vet fuzz soak bench demo setup clean
+.PHONY: all build check test test-units test-whole lint vet fuzz soak bench reliability demo setup clean
 
 all: build
 
@@ -51,6 +51,10 @@ soak: setup ## random faults against the whole program for SOAK
 bench: build ## throughput, memory, cost and delay of the program; then the packages' own benchmarks
 	$(GO) run ./test/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+reliability: build ## every scenario of the fault laboratory, beside Docker's own driver; writes docs/reliability.md
+	-./test/setup.sh
+	$(GO) run ./test/reliability -write docs/reliability.md
 
 demo: build ## the whole path on this machine, nothing needed
 	./bin/fairlead demo

@@ -5,19 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // daemon is one fairlead, by its configuration and state; its process comes and goes.
@@ -29,11 +25,7 @@ type daemon struct {
 	config  string // path
 	logPath string
 
-	mu     sync.Mutex // all below
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process has ended
-	wanted bool          // its end was asked for
-	broken bool          // it ended all the same
+	proc *lab.Process
 }
 
 // daemonConfig is what a test may choose.
@@ -93,12 +85,11 @@ func newDaemon(t *testing.T, c daemonConfig) *daemon {
 // freeAddr finds a port that is free now.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := lab.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // start runs the process and returns at once. An end that nobody asked for fails the test.
@@ -111,70 +102,30 @@ func (d *daemon) start() {
 	defer out.Close()
 	cmd := exec.Command(bed.fairlead, "run", "--config", d.config)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = environment()
-	// If the test itself is killed, nothing of it stays behind.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = lab.Environment()
 	if d.uid != 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: d.uid, Gid: d.uid}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: d.uid, Gid: d.uid}}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	if d.proc, err = lab.StartProcess(cmd, nil); err != nil {
 		d.t.Fatal(err)
 	}
-	exited := make(chan struct{})
-	d.cmd, d.exited, d.wanted = cmd, exited, false
-	go func() { // ends with the process, which the clean-up of the test kills and waits for
-		defer close(exited)
-		err := cmd.Wait()
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if !d.wanted {
-			d.broken = true
-			d.t.Errorf("fairlead ended by itself: %v", err)
-		}
-	}()
-}
-
-// environment is that of the test without what is meant for the test: fairlead takes every FAIRLEAD_ variable for a key of its
-// configuration.
-func environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
 }
 
 // alive ends the test if the daemon has ended without being asked to: nothing that follows would mean anything.
 func (d *daemon) alive() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.broken {
-		d.t.FailNow()
-	}
-}
-
-// end sends a signal that ends the process, and waits until it has.
-func (d *daemon) end(sig syscall.Signal, within time.Duration) error {
-	d.mu.Lock()
-	cmd, exited := d.cmd, d.exited
-	d.wanted = true
-	d.mu.Unlock()
-	if cmd == nil {
-		return nil
-	}
-	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-exited:
-		return nil
-	case <-time.After(within):
-		return fmt.Errorf("fairlead still runs %s after %s", within, sig)
+	d.t.Helper()
+	if d.proc != nil && d.proc.Died() {
+		d.t.Fatalf("fairlead ended by itself: %v", d.proc.Err())
 	}
 }
 
 // kill is kill -9.
 func (d *daemon) kill() {
 	d.t.Helper()
-	if err := d.end(syscall.SIGKILL, 10*time.Second); err != nil {
+	if d.proc == nil {
+		return
+	}
+	if err := d.proc.End(syscall.SIGKILL, 10*time.Second); err != nil {
 		d.t.Error(err)
 	}
 }
@@ -182,68 +133,26 @@ func (d *daemon) kill() {
 // stop is the ordinary end: it must come within the grace period and with exit code 0.
 func (d *daemon) stop() {
 	d.t.Helper()
-	if err := d.end(syscall.SIGTERM, 30*time.Second); err != nil {
+	if err := d.proc.End(syscall.SIGTERM, 30*time.Second); err != nil {
 		d.t.Error(err)
 		d.kill()
 		return
 	}
-	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
-		d.t.Errorf("exit code of an ordinary stop: %d, want 0", code)
+	if err := d.proc.Err(); err != nil {
+		d.t.Errorf("an ordinary stop: %v, want exit code 0", err)
 	}
 }
 
 // signal is for signals the process survives.
 func (d *daemon) signal(sig syscall.Signal) {
 	d.t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.cmd.Process.Signal(sig); err != nil {
+	if err := d.proc.Signal(sig); err != nil {
 		d.t.Error(err)
 	}
 }
 
-// metrics reads /metrics: every series under its whole name, and under the bare name the sum over the labels.
 func (d *daemon) metrics(ctx context.Context) (map[string]float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+d.health+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	m := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		name, value, ok := cutLast(line, " ")
-		if !ok || line[0] == '#' {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return nil, fmt.Errorf("metric %q: %w", line, err)
-		}
-		m[name] = v
-		if bare, _, labelled := strings.Cut(name, "{"); labelled {
-			m[bare] += v
-		}
-	}
-	return m, nil
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
+	return lab.Metrics(ctx, nil, d.health)
 }
 
 // waitMetric waits until the metric fits.
@@ -286,7 +195,7 @@ func (d *daemon) status() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bed.fairlead, "status", "--json", "--config", d.config)
-	cmd.Env = environment()
+	cmd.Env = lab.Environment()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%v: %s", err, out)

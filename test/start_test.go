@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/oracle"
 	"github.com/fairlead/fairlead/test/script"
 )
@@ -43,7 +44,7 @@ func TestStartFails(t *testing.T) {
 			tt.prepare(t, d)
 			cmd := exec.Command(bed.fairlead, "run", "--config", d.config)
 			// Only the spool is in dispute: a port in use is another reason.
-			cmd.Env = append(environment(), "FAIRLEAD_HEALTH_LISTEN="+freeAddr(t), "FAIRLEAD_CONTROL_SOCKET="+filepath.Join(d.dir, "second.sock"))
+			cmd.Env = append(lab.Environment(), "FAIRLEAD_HEALTH_LISTEN="+freeAddr(t), "FAIRLEAD_CONTROL_SOCKET="+filepath.Join(d.dir, "second.sock"))
 			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 			if tt.uid != 0 {
 				cmd.SysProcAttr.Credential = &syscall.Credential{Uid: tt.uid, Gid: tt.uid}

@@ -26,6 +26,8 @@ type Options struct {
 	Idle     time.Duration // 0: connections are never dropped
 	Mode     Mode
 	CutAfter int // a new connection ends after about so many bytes from the client, idle or not: in the middle of a message; 0: it does not
+
+	Dial func(addr string) (net.Conn, error) // a TCP connection to a backend; nil: from here
 }
 
 // Stats are counts since Listen.
@@ -170,8 +172,12 @@ func (b *Balancer) dial() *net.TCPConn {
 	first := b.turn
 	b.turn++
 	b.mu.Unlock()
+	dial := b.options.Load().Dial
+	if dial == nil {
+		dial = func(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, time.Second) }
+	}
 	for i := range backends {
-		nc, err := net.DialTimeout("tcp", backends[(first+i)%len(backends)], time.Second)
+		nc, err := dial(backends[(first+i)%len(backends)])
 		if err == nil {
 			return nc.(*net.TCPConn)
 		}

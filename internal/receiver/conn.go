@@ -43,7 +43,7 @@ func (c *conn) close(reset bool) {
 // greet does what has to be done before the first message, and answers what came of that already.
 func (c *conn) greet() (early []byte, err error) {
 	s := c.r.security.Load()
-	c.rw = slowConn{c.nc, c}
+	c.rw = &slowConn{TCPConn: c.nc, c: c}
 	_ = c.nc.SetDeadline(time.Now().Add(10 * time.Second))
 	if s.TLS != nil {
 		t := tls.Server(c.rw, s.TLS)
@@ -192,13 +192,17 @@ func appendAck(dst []byte, chunk string, b *Behaviour) []byte {
 // slowConn reads at the pace the behaviour sets, in twenty steps a second.
 type slowConn struct {
 	*net.TCPConn
-	c *conn
+	c    *conn
+	slow bool
 }
 
-func (s slowConn) Read(p []byte) (int, error) {
+func (s *slowConn) Read(p []byte) (int, error) {
 	rate := s.c.r.behaviour.Load().BytesPerSecond
+	if slow := rate > 0; slow != s.slow {
+		s.slow = slow
+		_ = s.SetReadBuffer(map[bool]int{true: 16 << 10, false: 1 << 20}[slow]) // or the kernel would take megabytes for us
+	}
 	if rate > 0 {
-		_ = s.SetReadBuffer(16 << 10) // or the kernel would take megabytes for us
 		select {
 		case <-s.c.done:
 			return 0, net.ErrClosed

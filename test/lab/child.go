@@ -53,7 +53,7 @@ func startChild(program string, l *Ledger) (*child, error) {
 	if program == "" {
 		return nil, errors.New("a receiver in another process needs the program test/reliability")
 	}
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func startChild(program string, l *Ledger) (*child, error) {
 		return nil, err
 	}
 	cmd.Stdout = w
-	c.proc, err = startProcess(cmd, nil)
+	c.proc, err = StartProcess(cmd, nil)
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
@@ -89,8 +89,8 @@ func startChild(program string, l *Ledger) (*child, error) {
 }
 
 func (c *child) close() error {
-	_ = c.proc.signal(syscall.SIGCONT)
-	err := c.proc.end(syscall.SIGKILL, 10*time.Second)
+	_ = c.proc.Signal(syscall.SIGCONT)
+	err := c.proc.End(syscall.SIGKILL, 10*time.Second)
 	<-c.read
 	return err
 }

@@ -32,7 +32,7 @@ func newDaemon(binary, dir string, space *Space, health, to, containers, forward
 	d := &Daemon{binary: binary, dir: dir, space: space, health: health}
 	conf := fmt.Sprintf(`forward: {to: [%s]%s}
 state: {dir: %q}
-spool: {min_free: 0%s}
+spool: {%s}
 sources:
   containers: {enabled: true, root: %q}
   host: {enabled: false}
@@ -56,9 +56,8 @@ func (d *Daemon) start() error {
 	defer out.Close()
 	cmd := exec.Command(d.binary, "run", "--config", d.configPath())
 	cmd.Stdout, cmd.Stderr = out, out
-	// fairlead takes every FAIRLEAD_ variable for a key of its configuration.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
-	d.proc, err = startProcess(cmd, d.space)
+	cmd.Env = Environment()
+	d.proc, err = StartProcess(cmd, d.space)
 	return err
 }
 
@@ -66,33 +65,38 @@ func (d *Daemon) kill() error {
 	if d.proc == nil {
 		return nil
 	}
-	return d.proc.end(syscall.SIGKILL, 10*time.Second)
+	return d.proc.End(syscall.SIGKILL, 10*time.Second)
 }
 
 // stop is the ordinary end: it must come within the grace period and with exit code 0.
 func (d *Daemon) stop() error {
-	if err := d.proc.end(syscall.SIGTERM, 30*time.Second); err != nil {
+	if err := d.proc.End(syscall.SIGTERM, 30*time.Second); err != nil {
 		return errors.Join(err, d.kill())
 	}
-	if d.proc.err != nil {
-		return fmt.Errorf("an ordinary stop of fairlead: %w", d.proc.err)
+	if d.proc.Err() != nil {
+		return fmt.Errorf("an ordinary stop of fairlead: %w", d.proc.Err())
 	}
 	return nil
 }
 
-// metrics are the sums over the labels of each metric.
-func (d *Daemon) metrics(ctx context.Context) (map[string]float64, error) {
+// Environment is ours without what is meant for us: fairlead takes every FAIRLEAD_ variable for a key of its configuration.
+func Environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
+}
+
+// Metrics reads /metrics of an address in a space: every series under its whole name, and under the bare name the sum over the labels.
+func Metrics(ctx context.Context, in *Space, addr string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-			err = d.space.Do(func() error {
+			err = in.Do(func() error {
 				conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 				return err
 			})
 			return conn, err
 		}}}
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+d.health+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +120,11 @@ func (d *Daemon) metrics(ctx context.Context) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("metric %q: %w", line, err)
 		}
-		name, _, _ := strings.Cut(line[:i], "{")
-		m[name] += v
+		name := line[:i]
+		m[name] = v
+		if bare, _, labelled := strings.Cut(name, "{"); labelled {
+			m[bare] += v
+		}
 	}
 	return m, nil
 }
@@ -127,7 +134,7 @@ func (d *Daemon) books(ctx context.Context) error {
 	var m map[string]float64
 	var err error
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		m, err = d.metrics(ctx)
+		m, err = Metrics(ctx, d.space, d.health)
 		if err == nil && m["fairlead_spool_pending_frames"] == 0 && m["fairlead_ledger_imbalance_events"] == 0 {
 			break
 		}
@@ -166,8 +173,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// freeAddr finds a port that is free now.
-func freeAddr() (string, error) {
+// FreeAddr finds a port that is free now.
+func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

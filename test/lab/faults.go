@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -44,7 +45,19 @@ func (t *Trial) behave(b receiver.Behaviour) {
 
 // balance sets the balancers.
 func (t *Trial) balance(o balancer.Options) {
-	t.each(func(l *lane) error { l.bal.Set(o); return nil })
+	t.each(func(l *lane) error { l.bal.Set(t.inFar(o)); return nil })
+}
+
+// inFar has a balancer reach its backends from where they are.
+func (t *Trial) inFar(o balancer.Options) balancer.Options {
+	o.Dial = func(addr string) (conn net.Conn, err error) {
+		err = t.far.Do(func() error {
+			conn, err = net.DialTimeout("tcp", addr, time.Second)
+			return err
+		})
+		return conn, err
+	}
+	return o
 }
 
 // kill is kill -9 for a receiver of each lane, from its start with 0.
@@ -66,9 +79,9 @@ func (t *Trial) killFairlead(down time.Duration) {
 
 // freeze is SIGSTOP and, after a while, SIGCONT.
 func (t *Trial) freeze(p *Process, d time.Duration) {
-	t.do(func() error { return p.signal(syscall.SIGSTOP) })
+	t.do(func() error { return p.Signal(syscall.SIGSTOP) })
 	t.do(func() error { return pause(t.ctx, d) })
-	t.do(func() error { return p.signal(syscall.SIGCONT) })
+	t.do(func() error { return p.Signal(syscall.SIGCONT) })
 }
 
 // weather sets the network's.

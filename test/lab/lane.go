@@ -85,6 +85,7 @@ func (l *lane) open() error {
 			if err != nil {
 				return err
 			}
+			r.Set(s.behaviour)
 			l.receivers = append(l.receivers, r)
 		}
 		if s.balancer == nil {
@@ -99,7 +100,7 @@ func (l *lane) open() error {
 			backends = append(backends, r.Addr())
 		}
 		var err error
-		l.bal, err = balancer.Listen(addr, *s.balancer, backends...)
+		l.bal, err = balancer.Listen(addr, l.t.inFar(*s.balancer), backends...)
 		return err
 	})
 }
@@ -149,7 +150,6 @@ func (l *lane) retry(f func() error) error {
 	return err
 }
 
-// restartBalancer has it cut all connections and be away for a while.
 func (l *lane) closeBalancer() error {
 	l.former += l.bal.Stats().Accepted
 	return l.bal.Close()
@@ -158,7 +158,7 @@ func (l *lane) closeBalancer() error {
 func (l *lane) reopenBalancer(addr string, o balancer.Options) error {
 	return l.retry(func() error {
 		return l.t.far.Do(func() error {
-			b, err := balancer.Listen(addr, o, l.receivers[0].Addr())
+			b, err := balancer.Listen(addr, l.t.inFar(o), l.receivers[0].Addr())
 			if err == nil {
 				l.bal = b
 			}
@@ -204,7 +204,7 @@ func (l *lane) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// buildError is the error of a go build with what the compiler said.
+// goBuild makes a static program.
 func goBuild(dir, out, pkg string) error {
 	cmd := exec.Command("go", "build", "-o", out, pkg)
 	cmd.Dir = dir

@@ -15,13 +15,13 @@ import (
 type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it has ended
-	err    error         // how; after exited
+	err    error         // how; only after exited
 	wanted atomic.Bool   // its end was asked for
 }
 
-// startProcess starts cmd in a space. The thread that starts it is kept until it ends: the kernel means that thread when it says that the
+// StartProcess starts cmd in a space. The thread that starts it is kept until it ends: the kernel means that thread when it says that the
 // parent died.
-func startProcess(cmd *exec.Cmd, in *Space) (*Process, error) {
+func StartProcess(cmd *exec.Cmd, in *Space) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -46,8 +46,8 @@ func startProcess(cmd *exec.Cmd, in *Space) (*Process, error) {
 	return p, nil
 }
 
-// died says that it ended without having been asked to.
-func (p *Process) died() bool {
+// Died says that it ended without having been asked to.
+func (p *Process) Died() bool {
 	select {
 	case <-p.exited:
 		return !p.wanted.Load()
@@ -56,13 +56,22 @@ func (p *Process) died() bool {
 	}
 }
 
-// signal is for signals that it survives.
-func (p *Process) signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+// Err is how it ended, once it has: nil with exit code 0.
+func (p *Process) Err() error {
+	<-p.exited
+	return p.err
+}
 
-// end sends a signal that ends it, and waits until it has.
-func (p *Process) end(sig syscall.Signal, within time.Duration) error {
+// Signal is for signals that it survives.
+func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// End sends a signal that ends it, and waits until it has.
+func (p *Process) End(sig syscall.Signal, within time.Duration) error {
+	if p.Died() {
+		return fmt.Errorf("%s has ended by itself: %w", p.cmd.Path, p.err)
+	}
 	p.wanted.Store(true)
-	if err := p.cmd.Process.Signal(sig); err != nil && !isDone(err) {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
@@ -72,5 +81,3 @@ func (p *Process) end(sig syscall.Signal, within time.Duration) error {
 		return fmt.Errorf("%s still runs %s after %s", p.cmd.Path, within, sig)
 	}
 }
-
-func isDone(err error) bool { return errors.Is(err, os.ErrProcessDone) }

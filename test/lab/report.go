@@ -22,6 +22,8 @@ type Header struct {
 	Command string
 	Seed    uint64
 	Took    time.Duration
+
+	SelfTest Result // of SelfTest, which must have lost lines
 }
 
 // Report writes the page. It is made of the rows alone: nothing in it is written by hand but how to read it.
@@ -47,6 +49,8 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 	fmt.Fprintf(&b, "| | |\n| --- | --- |\n| date | %s |\n| machine | %s |\n| fairlead | %s |\n| Docker engine | %s |\n| seed | %d |\n| took | %s |\n\n",
 		h.Date.UTC().Format("2006-01-02 15:04 MST"), h.Machine, h.Version, h.Engine, h.Seed, h.Took.Round(time.Second))
 	b.WriteString(howToRead)
+	fmt.Fprintf(&b, "Whether the laboratory can fail was tried before the run: a receiver that loses one in %d of the events it acknowledges was\nreported with %d of %d events lost.\n\n",
+		SelfTestLoses, h.SelfTest.Lost, h.SelfTest.Written)
 	b.WriteString("## fairlead\n\n| scenario | what happens | events | lost | repeated | delay p50 | delay p99 | longest | caught up after | reconnects |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, r := range rows {
 		if r.NotRun != nil {

@@ -10,17 +10,17 @@ import (
 const idleTimeout = 2 * time.Second
 
 // dropsIdle is fairlead with the default configuration and Docker's driver, behind a balancer that drops what is idle.
-func dropsIdle(name, what string, mode balancer.Mode, quick bool) Scenario {
-	return Scenario{Name: "idle connection dropped: " + name, Quick: quick, What: what + " after 2 s without data; lines come in bursts with pauses of 0.2 to 5 s",
+func dropsIdle(name, what string, mode balancer.Mode) Scenario {
+	return Scenario{Name: "idle connection dropped: " + name, What: what + " after 2 s without data; lines come in bursts with pauses of 0.2 to 5 s",
 		setup: setup{balancer: &balancer.Options{Idle: idleTimeout, Mode: mode}, containers: true},
 		run:   func(t *Trial) { t.pause(40 * time.Second) }}
 }
 
 var balancerScenarios = []Scenario{
-	dropsIdle("FIN", "the balancer closes both sides (Classic Load Balancer)", balancer.FIN, false),
-	dropsIdle("RST", "the balancer cuts both sides", balancer.RST, false),
-	dropsIdle("forgotten", "the balancer forgets the connection in silence and answers the next packet with RST (Network Load Balancer)", balancer.SilentReset, true),
-	dropsIdle("swallowed", "the balancer forgets the connection and swallows what comes (a firewall that drops)", balancer.Silent, false),
+	dropsIdle("FIN", "the balancer closes both sides (Classic Load Balancer)", balancer.FIN),
+	dropsIdle("RST", "the balancer cuts both sides", balancer.RST),
+	dropsIdle("forgotten", "the balancer forgets the connection in silence and answers the next packet with RST (Network Load Balancer)", balancer.SilentReset),
+	dropsIdle("swallowed", "the balancer forgets the connection and swallows what comes (a firewall that drops)", balancer.Silent),
 	{Name: "balancer restarted", What: "twice the balancer cuts all connections with RST and refuses new ones for 3 s",
 		setup: setup{balancer: &balancer.Options{}, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
@@ -54,7 +54,7 @@ var balancerScenarios = []Scenario{
 			}
 			t.ends()
 		}},
-	{Name: "heartbeat within the idle timeout", What: "heartbeat 1 s, idle timeout 3 s, swallowed after it; 12 s of silence between two runs of lines: the connection must stand",
+	{Name: "heartbeat within the idle timeout", Quick: true, What: "heartbeat 1 s, idle timeout 3 s, swallowed after it; 12 s of silence between two runs of lines: the connection must stand",
 		setup: setup{balancer: &balancer.Options{Idle: 3 * time.Second, Mode: balancer.Silent}, forward: ", heartbeat: 1s", rate: 40},
 		run: func(t *Trial) {
 			t.hold(func() { t.pause(12 * time.Second) })

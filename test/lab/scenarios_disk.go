@@ -22,7 +22,7 @@ var diskScenarios = []Scenario{
 			t.ends()
 		}},
 	{Name: "spool full", What: "max_bytes is 8 MiB and the receiver away for 12 s, 6,000 lines/s: reading pauses, the log files wait",
-		setup: setup{rate: 6000, spool: ", max_bytes: 8MiB"},
+		setup: setup{rate: 6000, spool: "min_free: 0, max_bytes: 8MiB"},
 		run: func(t *Trial) {
 			t.kill(0)
 			t.pause(12 * time.Second)
@@ -55,7 +55,7 @@ var diskScenarios = []Scenario{
 			t.ends()
 		}},
 	{Name: "min_free reached", What: "less than min_free is left of the file system for 8 s while the receiver is away",
-		setup: setup{rate: 1000, tmpfs: 64 << 20, spool: ", min_free: 16MiB"},
+		setup: setup{rate: 1000, tmpfs: 64 << 20, spool: "min_free: 16MiB"},
 		run: func(t *Trial) {
 			t.kill(0)
 			empty := t.fill(8 << 20)

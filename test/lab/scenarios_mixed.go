@@ -22,7 +22,22 @@ var mixedScenarios = []Scenario{
 	randomScenario,
 }
 
-// randomScenario mixes all faults by seed.
+// RandomMix is the scenario that mixes all faults by seed.
+func RandomMix() *Scenario {
+	s := randomScenario
+	return &s
+}
+
+// SelfTestLoses is how many events it takes until SelfTest loses one.
+const SelfTestLoses = 50
+
+// SelfTest has a receiver acknowledge events and lose them, which nothing can survive: it must fail.
+func SelfTest() *Scenario {
+	return &Scenario{Name: "self-test", What: "the receiver loses one in fifty of the events it acknowledges: this must be reported as lost",
+		setup: setup{swallow: SelfTestLoses, quiet: 3 * time.Second},
+		run:   func(t *Trial) { t.pause(2 * time.Second) }}
+}
+
 var randomScenario = Scenario{Name: "random mix", What: "25 s of faults of all kinds, chosen by the seed, up to three at a time",
 	setup: setup{apart: true, balancer: &balancer.Options{}, maxSize: 300_000, forward: ", ack_timeout: 3s, connect_timeout: 1s"},
 	run: func(t *Trial) {

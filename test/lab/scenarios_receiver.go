@@ -50,12 +50,19 @@ var receiverScenarios = []Scenario{
 	misbehaves("acks lost", "for 15 s a tenth of the acks never comes", false, 15*time.Second, receiver.Behaviour{DropAcks: 0.1}),
 	misbehaves("acks of others", "for 10 s acks name frames that nobody sent", false, 10*time.Second, receiver.Behaviour{AckUnknown: true}),
 	misbehaves("deny_keepalive", "for 10 s the receiver closes after each message", false, 10*time.Second, receiver.Behaviour{CloseAfterMessage: true}),
-	{Name: "no pings answered", What: "the receiver does not answer pings, and the balancer swallows what comes after 4 s without data; pauses of 0.2 to 6 s",
-		setup: setup{balancer: &balancer.Options{Idle: 4 * time.Second, Mode: balancer.Silent}, forward: shortAck, rate: 40},
+	{Name: "no pings answered", What: "the receiver never answers pings, and the balancer swallows what comes after 4 s without data; pauses of 0.2 to 6 s",
+		setup: setup{balancer: &balancer.Options{Idle: 4 * time.Second, Mode: balancer.Silent}, behaviour: receiver.Behaviour{IgnorePings: true}, forward: shortAck, rate: 40},
+		run:   func(t *Trial) { t.stutter(25*time.Second, 6*time.Second) }},
+	{Name: "hangs up on pings", What: "the receiver closes when a ping comes; pauses of 0.2 to 6 s",
+		setup: setup{behaviour: receiver.Behaviour{HangUpOnPings: true}, forward: shortAck, rate: 40},
+		run:   func(t *Trial) { t.stutter(20*time.Second, 6*time.Second) }},
+	{Name: "pings no longer answered", What: "a receiver that answered pings answers none for 20 s, then again; pauses of 0.2 to 4 s",
+		setup: setup{forward: shortAck, rate: 40},
 		run: func(t *Trial) {
 			t.behave(receiver.Behaviour{IgnorePings: true})
-			t.stutter(25*time.Second, 6*time.Second)
+			t.stutter(20*time.Second, 4*time.Second)
+			t.behave(receiver.Behaviour{})
+			t.ends()
 		}},
-	misbehaves("hangs up on pings", "for 15 s the receiver closes when a ping comes", false, 15*time.Second, receiver.Behaviour{HangUpOnPings: true}),
 	misbehaves("receiver's buffer full", "for 15 s the receiver acks pings and answers all data by closing", true, 15*time.Second, receiver.Behaviour{Refuse: true}),
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead/fairlead/internal/balancer"
+	"github.com/fairlead/fairlead/internal/receiver"
 )
 
 // Scenario is one row of the table.
@@ -32,19 +33,21 @@ func (s *Scenario) Docker() bool { return s.setup.containers }
 
 // setup is what stands before the first fault.
 type setup struct {
-	balancer   *balancer.Options // between senders and receivers; nil: none
-	receivers  int               // 0: one
-	containers bool              // real ones, each subject its own, instead of four files of which fairlead takes 200 lines a second
-	pauses     time.Duration     // between the bursts of containers, at most; 0: 5 s
-	rate       int               // lines a second from all files; 0: 200
-	maxSize    int64             // of a file, before it is rotated; 0: it is not
-	apart      bool              // fairlead and the receivers on two hosts, with a link between
-	named      bool              // fairlead finds the receivers by a name
-	child      bool              // the receiver in a process of its own
-	tmpfs      int64             // size of a file system of its own for fairlead's state; 0: none
-	forward    string            // keys of fairlead's configuration beside the addresses, after a comma
-	spool      string
-	swallow    int // each so manieth event is acknowledged and lost: only to see that this is noticed
+	balancer   *balancer.Options  // between senders and receivers; nil: none
+	receivers  int                // 0: one
+	containers bool               // real ones, each subject its own, instead of four files of which fairlead takes 200 lines a second
+	pauses     time.Duration      // between the bursts of containers, at most; 0: 5 s
+	rate       int                // lines a second from all files; 0: 200
+	maxSize    int64              // of a file, before it is rotated; 0: it is not
+	apart      bool               // fairlead and the receivers on two hosts, with a link between
+	named      bool               // fairlead finds the receivers by a name
+	child      bool               // the receiver in a process of its own
+	tmpfs      int64              // size of a file system of its own for fairlead's state; 0: none
+	behaviour  receiver.Behaviour // of the receivers from the begin
+	forward    string             // keys of fairlead's configuration beside the addresses, after a comma
+	spool      string             // its keys of the spool; empty: min_free 0, whatever disk the laboratory is on
+	quiet      time.Duration      // 0: quiet
+	swallow    int                // each so manieth event is acknowledged and lost: only to see that this is noticed
 }
 
 // Times that bound a trial.
@@ -266,13 +269,16 @@ func (t *Trial) startFairlead() error {
 	health := "127.0.0.1:9778"
 	if t.near == nil || t.near.net < 0 {
 		var err error
-		if health, err = freeAddr(); err != nil {
+		if health, err = FreeAddr(); err != nil {
 			return err
 		}
 	}
 	var to []string
 	for _, a := range l.addresses() {
 		to = append(to, fmt.Sprintf("%q", a))
+	}
+	if s.spool == "" {
+		s.spool = "min_free: 0"
 	}
 	var err error
 	if l.daemon, err = newDaemon(t.env.Fairlead, l.dir, t.near, health, strings.Join(to, ", "), containers, s.forward, s.spool); err != nil {
@@ -329,9 +335,17 @@ func (t *Trial) finish(row *Row) {
 		}
 		t.do(stopping.Wait)
 	}
+	wait := quiet
+	if t.setup.quiet > 0 {
+		wait = t.setup.quiet
+	}
+	t.do(t.alive)
+	if t.err != nil {
+		return // nothing more will come
+	}
 	var settling sync.WaitGroup
 	for _, l := range t.lanes {
-		settling.Go(func() { l.ledger.Settle(t.ctx, quiet, settle) })
+		settling.Go(func() { l.ledger.Settle(t.ctx, wait, settle) })
 	}
 	settling.Wait()
 	if t.ctx.Err() != nil {
@@ -350,8 +364,8 @@ func (t *Trial) finish(row *Row) {
 
 // alive is an error if fairlead has ended by itself.
 func (t *Trial) alive() error {
-	if d := t.fairlead().daemon; d.proc.died() {
-		return fmt.Errorf("fairlead ended by itself: %w", d.proc.err)
+	if d := t.fairlead().daemon; d.proc.Died() {
+		return fmt.Errorf("fairlead ended by itself: %w", d.proc.Err())
 	}
 	return nil
 }

@@ -94,6 +94,10 @@ func reliability(o options) (err error) {
 	if o.only != "" || o.skip != "" {
 		header.Command = "go run ./test/reliability " + strings.Join(os.Args[1:], " ")
 	}
+	header.SelfTest = lab.Run(ctx, env, lab.SelfTest(), o.seed, func(string, ...any) {}).Results[lab.Fairlead]
+	if got := header.SelfTest; got.Lost == 0 || got.Lost > 2*got.Written/lab.SelfTestLoses {
+		return fmt.Errorf("the laboratory cannot tell loss: a receiver lost one in %d of what it acknowledged, reported are %d of %d", lab.SelfTestLoses, got.Lost, got.Written)
+	}
 	var rows []*lab.Row
 	bad := 0
 	for i := range max(o.seeds, 1) {
