@@ -19,7 +19,6 @@ type Link struct {
 	tuns     [2]*os.File
 	weather  atomic.Pointer[Weather]
 	underway atomic.Int64 // packets that are delayed now
-	carried  atomic.Int64
 	dropped  atomic.Int64
 	carrying sync.WaitGroup
 
@@ -123,7 +122,6 @@ func (l *Link) carry(from int) {
 				wait += time.Duration(l.rnd.Int64N(int64(w.Jitter)))
 				l.mu.Unlock()
 			}
-			l.carried.Add(1)
 			switch {
 			case wait == 0:
 				_, _ = to.Write(buf[:n])
