@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/test/docker"
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // bed is what all tests use: built once, removed at the end.
@@ -143,24 +144,11 @@ func setUpEngine() error {
 	if err := bed.engine.Sweep(ctx); err != nil {
 		return fmt.Errorf("remove containers of an earlier run: %w", err)
 	}
-	if err := sweepFolders(); err != nil {
+	if err := lab.SweepFolders("flt-"); err != nil {
 		return fmt.Errorf("remove folders of an earlier run: %w", err)
 	}
 	bed.image, err = bed.engine.ImportImage(ctx, filepath.Join(bed.dir, "writer"))
 	return err
-}
-
-// sweepFolders removes what runs left behind whose process is no more.
-func sweepFolders() error {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "flt-*-*"))
-	errs := []error{err}
-	for _, dir := range dirs {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "flt-"), "-")
-		if docker.Gone(pid) {
-			errs = append(errs, os.RemoveAll(dir))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func tearDown() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/test/docker"
@@ -27,6 +28,9 @@ type Env struct {
 	made          bool
 }
 
+// folders is what the names of a run's folders begin with; the process and something random follow.
+const folders = "fl-lab-"
+
 // NewEnv makes a folder and, if an engine answers, the image of the writer. Root is the top of the source tree.
 func NewEnv(ctx context.Context, root, fairlead, self string) (*Env, error) {
 	if os.Geteuid() != 0 {
@@ -37,7 +41,10 @@ func NewEnv(ctx context.Context, root, fairlead, self string) (*Env, error) {
 		return nil, fmt.Errorf("the program to try: %w (make build makes it)", err)
 	}
 	var err error
-	if e.Dir, err = os.MkdirTemp("", "fl-lab-"); err != nil {
+	if err := SweepFolders(folders); err != nil {
+		return nil, fmt.Errorf("remove folders of an earlier run: %w", err)
+	}
+	if e.Dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-", folders, os.Getpid())); err != nil {
 		return nil, err
 	}
 	if err := e.openEngine(ctx, root); err != nil {
@@ -85,4 +92,17 @@ func (e *Env) Close() error {
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(e.Dir))...)
+}
+
+// SweepFolders removes temporary folders, named by a prefix, a process and something random, whose process is no more.
+func SweepFolders(prefix string) error {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*-*"))
+	errs := []error{err}
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
+		if docker.Gone(pid) {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
 }
