@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -228,22 +229,30 @@ func (e *Engine) list(ctx context.Context, label string) (ids, pids []string, er
 // RemoveMine removes every container of this run.
 func (e *Engine) RemoveMine(ctx context.Context) error {
 	ids, _, err := e.list(ctx, runLabel+"="+e.run)
-	errs := []error{err}
-	for _, id := range ids {
-		errs = append(errs, IgnoreGone(e.Remove(ctx, id)))
+	return errors.Join(err, e.removeAll(ctx, ids))
+}
+
+// removeAll removes containers side by side: the engine's fluentd driver holds up the removal of one whose receiver is gone.
+func (e *Engine) removeAll(ctx context.Context, ids []string) error {
+	errs := make([]error, len(ids))
+	var removing sync.WaitGroup
+	for i, id := range ids {
+		removing.Go(func() { errs[i] = IgnoreGone(e.Remove(ctx, id)) })
 	}
+	removing.Wait()
 	return errors.Join(errs...)
 }
 
 // Sweep removes the containers and images of runs whose process is no more.
 func (e *Engine) Sweep(ctx context.Context) error {
 	ids, pids, err := e.list(ctx, runLabel)
-	errs := []error{err}
+	var left []string
 	for i, id := range ids {
 		if Gone(pids[i]) {
-			errs = append(errs, IgnoreGone(e.Remove(ctx, id)))
+			left = append(left, id)
 		}
 	}
+	errs := []error{err, e.removeAll(ctx, left)}
 	var images []struct{ RepoTags []string }
 	errs = append(errs, e.call(ctx, "GET", "/images/json", url.Values{"filters": {`{"reference":["fairlead-test"]}`}}, nil, &images))
 	for _, image := range images {

@@ -25,6 +25,7 @@ type Env struct {
 
 	EngineVersion string
 	NoEngine      error
+	Left          error // why something that an earlier run left is still there; it is in nobody's way
 	made          bool
 }
 
@@ -65,9 +66,9 @@ func (e *Env) openEngine(ctx context.Context, root string) error {
 		return err
 	}
 	e.Logs = filepath.Join(dir, "containers")
-	if err := engine.Sweep(ctx); err != nil {
-		return fmt.Errorf("remove containers of an earlier run: %w", err)
-	}
+	sweeping, stop := context.WithTimeout(ctx, 20*time.Second)
+	e.Left = engine.Sweep(sweeping)
+	stop()
 	writer := filepath.Join(e.Dir, "writer")
 	if err := goBuild(root, writer, "./test/writer"); err != nil {
 		return err

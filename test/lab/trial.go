@@ -103,7 +103,7 @@ func Run(ctx context.Context, env *Env, s *Scenario, seed uint64, log func(forma
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.Name))
 	t := &Trial{env: env, ctx: ctx, rnd: rand.New(rand.NewPCG(seed, h.Sum64())), log: log, setup: s.setup}
-	var cannot *cannotRun
+	var cannot *cannotRunError
 	t.do(t.begin)
 	if errors.As(t.err, &cannot) {
 		row.NotRun = t.err
@@ -122,11 +122,11 @@ func Run(ctx context.Context, env *Env, s *Scenario, seed uint64, log func(forma
 	return row
 }
 
-// cannotRun is what the kernel or the machine does not have.
-type cannotRun struct{ err error }
+// cannotRunError is what the kernel or the machine does not have.
+type cannotRunError struct{ err error }
 
-func (e *cannotRun) Error() string { return e.err.Error() }
-func (e *cannotRun) Unwrap() error { return e.err }
+func (e *cannotRunError) Error() string { return e.err.Error() }
+func (e *cannotRunError) Unwrap() error { return e.err }
 
 // do runs a step unless one has failed.
 func (t *Trial) do(f func() error) {
@@ -154,7 +154,7 @@ func (t *Trial) begin() error {
 		return err
 	}
 	if err := t.makeSpaces(); err != nil {
-		return &cannotRun{err}
+		return &cannotRunError{err}
 	}
 	subjects := []Subject{Fairlead}
 	if t.setup.containers {
@@ -263,7 +263,7 @@ func (t *Trial) startFairlead() error {
 			return nil
 		})
 		if err != nil {
-			return &cannotRun{err}
+			return &cannotRunError{err}
 		}
 	}
 	health := "127.0.0.1:9778"

@@ -89,6 +89,9 @@ func reliability(o options) (err error) {
 	if env.NoEngine != nil {
 		fmt.Println("the scenarios with Docker cannot run:", env.NoEngine)
 	}
+	if env.Left != nil {
+		fmt.Println("left by an earlier run, and still there:", env.Left)
+	}
 	header := lab.Header{Date: time.Now(), Machine: machine(), Version: output(o.fairlead, "version"), Engine: engine(env), Seed: o.seed,
 		Command: fmt.Sprintf("make reliability`, which is `go run ./test/reliability -write docs/reliability.md -seed %d", o.seed)}
 	if o.only != "" || o.skip != "" {
