@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,7 +37,7 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 			notRun++
 			continue
 		}
-		if r.Failed() {
+		if r.Failed() || len(r.Slow) > 0 {
 			failed++
 		}
 		got := r.Results[Fairlead]
@@ -58,7 +59,7 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 			continue
 		}
 		got, mark := r.Results[Fairlead], ""
-		if r.Failed() {
+		if r.Failed() || len(r.Slow) > 0 {
 			mark = "**FAILED** "
 		}
 		fmt.Fprintf(&b, "| %s%s | %s | %d | %s | %d | %s | %s | %s | %s | %d |\n", mark, r.Name, r.What, got.Written, bad(got.Lost), got.Repeated,
@@ -66,7 +67,7 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 	}
 	besideDocker(&b, rows)
 	for _, r := range rows {
-		for i, p := range r.Problems {
+		for i, p := range slices.Concat(r.Problems, r.Slow) {
 			if i == 0 {
 				fmt.Fprintf(&b, "\n**%s failed:**\n\n", r.Name)
 			}
@@ -82,7 +83,8 @@ receiver takes is crossed off. *events*: lines written. *lost*: of these, never 
 15 s. *repeated*: received beyond the first time; after a fault fairlead sends again what was not acknowledged, at most 256 frames. *delay*: from
 the write to the first arrival, the fault included. *caught up after*: from the end of the fault until everything written before it had
 arrived. *reconnects*: connections beyond the first. A row fails also if first arrivals of a stream are out of order, if a line comes in
-other words than it was written, if fairlead's own books do not balance or if it does not stop in order.
+other words than it was written, if fairlead's own books do not balance, if it does not stop in order, if an event takes over 3 s where
+connections are dropped while idle, or if it takes fairlead over 7 s (its longest pause between attempts is 5 s) to catch up after a receiver's return.
 
 fairlead runs with its default configuration behind the balancers; in most other rows ` + "`ack_timeout`" + ` is 5 s (default 30 s) so that a row takes
 less than a minute. The network's faults are made by a link in user space between network namespaces, packet by packet. Not tried is a
@@ -159,6 +161,8 @@ func (r *Row) String() string {
 	verdict := "ok"
 	if r.Failed() {
 		verdict = "FAILED"
+	} else if len(r.Slow) > 0 {
+		verdict = "SLOW"
 	}
 	s := fmt.Sprintf("%-40s %-6s events %d, lost %d, repeated %d, delay p50 %s, p99 %s, longest %s, caught up after %s, reconnects %d (%s)", r.Name, verdict,
 		got.Written, got.Lost, got.Repeated, short(got.P50), short(got.P99), short(got.Max), short(got.CaughtUp), max(got.Connections-1, 0), r.Took.Round(time.Second))
@@ -167,7 +171,7 @@ func (r *Row) String() string {
 			s += fmt.Sprintf("\n    %-24s events %d, lost %d, repeated %d, p99 %s, reconnects %d", d, got.Written, got.Lost, got.Repeated, short(got.P99), max(got.Connections-1, 0))
 		}
 	}
-	for _, p := range r.Problems {
+	for _, p := range slices.Concat(r.Problems, r.Slow) {
 		s += "\n    " + strings.ReplaceAll(p, "\n", "\n    ")
 	}
 	return s

@@ -7,13 +7,16 @@ import (
 	"github.com/fairlead/fairlead/internal/balancer"
 )
 
-const idleTimeout = 2 * time.Second
+const (
+	idleTimeout = 2 * time.Second
+	soon        = 7 * time.Second // after a fault: 5 s is the longest pause between two attempts
+)
 
 // dropsIdle is fairlead with the default configuration and Docker's driver, behind a balancer that drops what is idle.
 func dropsIdle(name, what string, mode balancer.Mode) Scenario {
 	return Scenario{Name: "idle connection dropped: " + name, What: what + " after 2 s without data; lines come in bursts with pauses of 0.2 to 5 s",
 		setup: setup{balancer: &balancer.Options{Idle: idleTimeout, Mode: mode}, containers: true},
-		run:   func(t *Trial) { t.pause(40 * time.Second) }}
+		run:   func(t *Trial) { t.pause(40 * time.Second) }, delay: 3 * time.Second}
 }
 
 var balancerScenarios = []Scenario{
@@ -21,7 +24,7 @@ var balancerScenarios = []Scenario{
 	dropsIdle("RST", "the balancer cuts both sides", balancer.RST),
 	dropsIdle("forgotten", "the balancer forgets the connection in silence and answers the next packet with RST (Network Load Balancer)", balancer.SilentReset),
 	dropsIdle("swallowed", "the balancer forgets the connection and swallows what comes (a firewall that drops)", balancer.Silent),
-	{Name: "balancer restarted", What: "twice the balancer cuts all connections with RST and refuses new ones for 3 s",
+	{Name: "balancer restarted", recovers: soon, What: "twice the balancer cuts all connections with RST and refuses new ones for 3 s",
 		setup: setup{balancer: &balancer.Options{}, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
 			for range 2 {
@@ -30,7 +33,7 @@ var balancerScenarios = []Scenario{
 			}
 			t.ends()
 		}},
-	{Name: "balancer without backend", What: "the receiver dies for 8 s; the balancer goes on accepting connections and cuts them at once",
+	{Name: "balancer without backend", recovers: soon, What: "the receiver dies for 8 s; the balancer goes on accepting connections and cuts them at once",
 		setup: setup{balancer: &balancer.Options{}, containers: true, pauses: 400 * time.Millisecond},
 		run: func(t *Trial) {
 			t.pause(5 * time.Second)

@@ -4,7 +4,7 @@ import "time"
 
 // weathers is a network that is bad for a while, between fairlead and a receiver on another host.
 func weathers(name, what string, d time.Duration, w Weather) Scenario {
-	return Scenario{Name: name, What: what, setup: setup{apart: true, forward: shortAck},
+	return Scenario{Name: name, What: what, recovers: soon, setup: setup{apart: true, forward: shortAck},
 		run: func(t *Trial) {
 			t.weather(w)
 			t.pause(d)

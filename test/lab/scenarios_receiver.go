@@ -12,7 +12,7 @@ const shortAck = ", ack_timeout: 5s"
 
 // misbehaves is a receiver that does so for a while.
 func misbehaves(name, what string, quick bool, d time.Duration, b receiver.Behaviour) Scenario {
-	return Scenario{Name: name, What: what, Quick: quick, setup: setup{forward: shortAck},
+	return Scenario{Name: name, What: what, Quick: quick, recovers: soon, setup: setup{forward: shortAck},
 		run: func(t *Trial) {
 			t.behave(b)
 			t.pause(d)
@@ -22,7 +22,7 @@ func misbehaves(name, what string, quick bool, d time.Duration, b receiver.Behav
 }
 
 var receiverScenarios = []Scenario{
-	{Name: "receiver killed", What: "three times the receiver is killed, its last acks lost, and is back after 3 s",
+	{Name: "receiver killed", recovers: soon, What: "three times the receiver is killed, its last acks lost, and is back after 3 s",
 		run: func(t *Trial) {
 			for range 3 {
 				t.between(time.Second, 3*time.Second)

@@ -26,6 +26,9 @@ type Scenario struct {
 	Quick bool   // among those of the ordinary tests
 	setup setup
 	run   func(*Trial) // makes the faults, and ends with a few seconds of good weather
+
+	delay    time.Duration // that no event of fairlead may exceed; 0: any
+	recovers time.Duration // that fairlead may take to catch up after the fault; 0: any
 }
 
 // Docker says that it takes a Docker engine, and is tried with its own driver as well.
@@ -64,6 +67,7 @@ type Row struct {
 	NotRun   error // it could not be, and why
 	Results  map[Subject]Result
 	Problems []string // what must not be, of fairlead
+	Slow     []string // what took fairlead too long; means something on a machine that does nothing else
 	Took     time.Duration
 }
 
@@ -359,6 +363,13 @@ func (t *Trial) finish(row *Row) {
 		r, problems := l.result()
 		row.Results[l.subject] = r
 		row.Problems = append(row.Problems, problems...)
+	}
+	got := row.Results[Fairlead]
+	if row.delay > 0 && got.Max > row.delay {
+		row.Slow = append(row.Slow, fmt.Sprintf("an event took %s, want at most %s", short(got.Max), short(row.delay)))
+	}
+	if row.recovers > 0 && got.CaughtUp > row.recovers {
+		row.Slow = append(row.Slow, fmt.Sprintf("caught up %s after the fault, want at most %s", short(got.CaughtUp), short(row.recovers)))
 	}
 }
 

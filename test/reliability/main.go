@@ -110,7 +110,7 @@ func reliability(o options) (err error) {
 				return errors.New("interrupted")
 			}
 			fmt.Println(row)
-			if row.Failed() || row.NotRun != nil {
+			if row.Failed() || len(row.Slow) > 0 || row.NotRun != nil {
 				bad++
 				fmt.Printf("    again: go run ./test/reliability -only '^%s$' -seed %d\n", regexp.QuoteMeta(s.Name), o.seed+uint64(i))
 			}
