@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type Engine struct {
 const (
 	runLabel = "fairlead.test.run"
 	pidLabel = "fairlead.test.pid"
+	toLabel  = "fairlead.test.to" // where the fluentd driver sends to
 )
 
 // New knows where the engine listens; it does not ask whether it is there.
@@ -176,7 +178,7 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 	body := map[string]any{
 		"Image":  c.Image,
 		"Cmd":    c.Args,
-		"Labels": map[string]string{runLabel: e.run, pidLabel: strconv.Itoa(os.Getpid())},
+		"Labels": map[string]string{runLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]},
 		"HostConfig": map[string]any{
 			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
 			"NetworkMode": "none",
@@ -211,33 +213,63 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	return e.call(ctx, "DELETE", "/containers/"+id, url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
 }
 
-func (e *Engine) list(ctx context.Context, label string) (ids, pids []string, err error) {
-	var answer []struct {
-		ID     string `json:"Id"`
-		Labels map[string]string
+// sink listens where the fluentd driver of a container sends to, if nobody does: without a receiver the driver tries for ever, and holds
+// up the removal of its container, even a question about it, as long.
+func sink(addr string) (release func()) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return func() {} // somebody does
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			})
+		}
+	})
+	return func() {
+		cancel()
+		_ = ln.Close()
+		serving.Wait()
+	}
+}
+
+type listed struct {
+	ID     string `json:"Id"`
+	Labels map[string]string
+}
+
+func (e *Engine) list(ctx context.Context, label string) (all []listed, err error) {
 	filters := fmt.Sprintf(`{"label":[%q]}`, label)
-	if err := e.call(ctx, "GET", "/containers/json", url.Values{"all": {"1"}, "filters": {filters}}, nil, &answer); err != nil {
-		return nil, nil, err
-	}
-	for _, c := range answer {
-		ids, pids = append(ids, c.ID), append(pids, c.Labels[pidLabel])
-	}
-	return ids, pids, nil
+	err = e.call(ctx, "GET", "/containers/json", url.Values{"all": {"1"}, "filters": {filters}}, nil, &all)
+	return all, err
 }
 
 // RemoveMine removes every container of this run.
 func (e *Engine) RemoveMine(ctx context.Context) error {
-	ids, _, err := e.list(ctx, runLabel+"="+e.run)
-	return errors.Join(err, e.removeAll(ctx, ids))
+	all, err := e.list(ctx, runLabel+"="+e.run)
+	return errors.Join(err, e.removeAll(ctx, all))
 }
 
-// removeAll removes containers side by side: the engine's fluentd driver holds up the removal of one whose receiver is gone.
-func (e *Engine) removeAll(ctx context.Context, ids []string) error {
-	errs := make([]error, len(ids))
+// removeAll removes containers side by side.
+func (e *Engine) removeAll(ctx context.Context, all []listed) error {
+	errs := make([]error, len(all))
 	var removing sync.WaitGroup
-	for i, id := range ids {
-		removing.Go(func() { errs[i] = IgnoreGone(e.Remove(ctx, id)) })
+	for i, c := range all {
+		removing.Go(func() {
+			if to := c.Labels[toLabel]; to != "" {
+				defer sink(to)()
+			}
+			errs[i] = IgnoreGone(e.Remove(ctx, c.ID))
+		})
 	}
 	removing.Wait()
 	return errors.Join(errs...)
@@ -245,13 +277,8 @@ func (e *Engine) removeAll(ctx context.Context, ids []string) error {
 
 // Sweep removes the containers and images of runs whose process is no more.
 func (e *Engine) Sweep(ctx context.Context) error {
-	ids, pids, err := e.list(ctx, runLabel)
-	var left []string
-	for i, id := range ids {
-		if Gone(pids[i]) {
-			left = append(left, id)
-		}
-	}
+	all, err := e.list(ctx, runLabel)
+	left := slices.DeleteFunc(all, func(c listed) bool { return !Gone(c.Labels[pidLabel]) })
 	errs := []error{err, e.removeAll(ctx, left)}
 	var images []struct{ RepoTags []string }
 	errs = append(errs, e.call(ctx, "GET", "/images/json", url.Values{"filters": {`{"reference":["fairlead-test"]}`}}, nil, &images))
