@@ -193,6 +193,7 @@ func (c *session) check() *ended {
 		if !c.driven(now) {
 			next = min(next, now+int64(c.s.tune.lazyAck))
 		}
+		next = min(next, now+int64(cfg.Heartbeat)) // the acks may be read in a Turn, and the next heartbeat be due
 		c.noteDelivery(now)
 		due := c.progress + int64(cfg.AckTimeout)
 		if now < due {
