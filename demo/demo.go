@@ -132,6 +132,7 @@ func (d *demo) config(to string) forwarder.Config {
 	cfg.Sources.Containers.Root = d.writers.logs()
 	cfg.Spool.Dir = filepath.Join(d.dir, "state", "spool")
 	cfg.Spool.MinFree = 0
+	cfg.Sources.Listen.TCP, cfg.Sources.Listen.Unix = "", "" // a daemon may have them
 	return cfg
 }
 

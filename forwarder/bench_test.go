@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/forwarder/spool"
 )
 
@@ -75,6 +76,7 @@ func BenchmarkLoop(b *testing.B) {
 				cfg.Fold.Enabled = c.folding
 				cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 				cfg.Sources.Containers.Root = root
+				cfg.Sources.Listen = listen.Config{}
 				cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(b.TempDir(), "spool"), 0
 				log := slog.New(slog.DiscardHandler)
 				f, err := New(cfg, log, prometheus.NewRegistry())

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead/fairlead/forwarder/listen"
 )
 
 // child is a forwarder in a process of its own, so that it can be killed as kill -9 does it: nothing is flushed, synced or closed.
@@ -27,6 +29,8 @@ type child struct {
 	stderr *os.File
 }
 
+const childSocket = "FAIRLEAD_TEST_SOCKET" // of the child: where it listens, if at all
+
 const childEnv = "FAIRLEAD_TEST_CHILD" // set in the child: folder and receiver
 
 func childConfig(dir, to string) Config {
@@ -36,6 +40,7 @@ func childConfig(dir, to string) Config {
 	cfg.Forward.AckTimeout = time.Second
 	cfg.Spool.Dir = filepath.Join(dir, "spool")
 	cfg.Spool.MinFree = 0
+	cfg.Sources.Listen = listen.Config{Unix: os.Getenv(childSocket)}
 	cfg.Spool.SyncAfter = time.Second
 	cfg.Fold.Wait = 2 * time.Second
 	cfg.Sources.Containers.Root = filepath.Join(dir, "containers")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
 	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/forwarder/spool"
 	"github.com/fairlead/fairlead/internal/size"
 )
@@ -25,6 +26,7 @@ type Endpoint = fluent.Endpoint
 type Sources struct {
 	Containers       Containers    `yaml:"containers"`
 	Files            []Files       `yaml:"files"`
+	Listen           listen.Config `yaml:"listen"`
 	RotateWait       time.Duration `yaml:"rotate_wait"`
 	MaxDetachedBytes size.Bytes    `yaml:"max_detached_bytes"`
 }
@@ -57,6 +59,7 @@ func DefaultConfig() Config {
 		Fold:    fold.DefaultConfig(),
 		Sources: Sources{
 			Containers:       Containers{Enabled: true, Root: "/var/lib/docker/containers", Tag: "docker.{{.ContainerName}}"},
+			Listen:           listen.DefaultConfig(),
 			RotateWait:       5 * time.Second,
 			MaxDetachedBytes: size.GiB,
 		},

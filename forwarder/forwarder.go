@@ -21,6 +21,7 @@ import (
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
 	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/forwarder/spool"
 	"github.com/fairlead/fairlead/forwarder/tail"
 )
@@ -40,11 +41,17 @@ type Forwarder struct {
 	hurried sync.Once
 	follow  chan struct{}
 	follows sync.Once
+	inFold  *fold.Folder // of the listener, which does not fold on the reading loop
+	listenM *listen.Metrics
+	sockets *listen.Sockets // from the forwarder before
+	keeper  listen.Keeper
 
 	mu     sync.Mutex // guards what follows
 	spool  *spool.Spool
 	sender *fluent.Sender
 	disc   *discovery
+	in     *inbound
+	listen *listen.Server
 	last   *Status // once the reading loop has ended
 }
 
@@ -58,6 +65,9 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	if f.folding, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
 	}
+	if f.inFold, err = fold.New(cfg.Fold); err != nil {
+		return nil, err
+	}
 	off := cfg.Fold
 	off.Enabled = false
 	if f.single, err = fold.New(off); err != nil {
@@ -67,6 +77,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 		return nil, err
 	}
 	f.metrics, f.spoolM, f.sendM = newMetrics(reg), spool.NewMetrics(reg), fluent.NewMetrics(reg)
+	f.listenM = listen.NewMetrics(reg)
 	reg.MustRegister(&books{f: f})
 	return f, nil
 }
@@ -80,6 +91,20 @@ func (f *Forwarder) Hurry() { f.hurried.Do(func() { close(f.hurry) }) }
 // HandOver says that another forwarder will go on with the spool right after the stop: what is in it need not be sent before.
 func (f *Forwarder) HandOver() { f.follows.Do(func() { close(f.follow) }) }
 
+// Inherit hands over what the forwarder before left of its listener, in this process or in another; keeper, if not nil, is where the
+// sockets outlive this process. It is called before Run.
+func (f *Forwarder) Inherit(s *listen.Sockets, keeper listen.Keeper) { f.sockets, f.keeper = s, keeper }
+
+// Sockets are those of the listener, open and for the next forwarder to go on with, once Run has returned.
+func (f *Forwarder) Sockets() *listen.Sockets {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.listen == nil {
+		return f.sockets // it did not come to that
+	}
+	return f.listen.Sockets()
+}
+
 // Run opens the spool and forwards until the context ends. Then it stops in order: reading first; what could not be read again is
 // brought into the spool; the sender goes on for `grace` or until the spool is empty; the spool is synced and closed.
 func (f *Forwarder) Run(ctx context.Context) (err error) {
@@ -92,7 +117,16 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	q := newQueue(sp)
 	sender := fluent.NewSender(f.cfg.Forward, q, f.log.With("component", "fluent"), f.sendM)
 	log := f.log.With("component", "tail")
-	disc, err := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(sp.Marks(), log))
+	inLog := f.log.With("component", "listen")
+	in, err := newInbound(f.inFold, sp, inLog, f.metrics)
+	if err != nil {
+		return err
+	}
+	defer in.alarm.close()
+	marks := sp.Marks()
+	in.recalled = recallInputs(marks, inLog)
+	server := listen.New(f.cfg.Sources.Listen, in, in.now, inLog, f.listenM, f.sockets, f.keeper)
+	disc, err := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(marks, log))
 	if err != nil {
 		return err
 	}
@@ -101,7 +135,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
 	}
 	f.mu.Lock()
-	f.spool, f.sender, f.disc = sp, sender, disc
+	f.spool, f.sender, f.disc, f.in, f.listen = sp, sender, disc, in, server
 	f.mu.Unlock()
 
 	// The sender and the syncer outlive ctx by the grace, so they have a context of their own; the first error ends all.
@@ -115,16 +149,29 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	rel := newReleaser(sp)
 	l := f.newLoop(log, disc, sp, rel)
 	l.send, l.out.wake = func() { q.send(sender) }, q.wake
+	l.in, in.appended = in, q.wake
+	listening := make(chan struct{}) // closed when the listener has ended
 	g.Go(func() error { return sp.Run(all) })
 	g.Go(func() error { return sender.Run(all) })
 	g.Go(func() error { return rel.run(all) })
 	g.Go(func() error { return disc.watch(reading) })
 	g.Go(func() error { return disc.poll(reading) })
+	g.Go(func() error { return in.run(reading) })
+	g.Go(func() error {
+		defer close(listening)
+		if err := in.recover(reading); err != nil && reading.Err() == nil {
+			return err
+		}
+		return server.Run(reading)
+	})
 	g.Go(func() error {
 		defer end()
 		disc.look(time.Now())
 		close(f.ready)
 		err := l.run(reading)
+		stop()
+		<-listening
+		in.finish(l.stopBy, f.hurry)
 		sender.TurnsOver()
 		q.wake()
 		last := l.status()
@@ -204,6 +251,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := c.Fold.Validate(); err != nil {
+		return err
+	}
+	if err := c.Sources.Listen.Validate(); err != nil {
 		return err
 	}
 	return c.Sources.Validate()

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/internal/receiver"
 )
 
@@ -40,8 +41,9 @@ type lab struct {
 	got map[string][]string // texts by container or path, in order of arrival
 	in  map[string][]string // the chunks they came in
 
-	stop func()
-	f    *Forwarder
+	stop    func()
+	f       *Forwarder
+	sockets *listen.Sockets // of the life before; nil: none, or those of a process that was killed
 }
 
 func newLab(t *testing.T) *lab {
@@ -66,6 +68,7 @@ func newLab(t *testing.T) *lab {
 	l.cfg.Forward.Grace = 5 * time.Second
 	l.cfg.Spool.Dir = filepath.Join(l.dir, "spool")
 	l.cfg.Spool.MinFree = 0
+	l.cfg.Sources.Listen = listen.Config{}
 	l.cfg.Sources.Containers.Root = filepath.Join(l.dir, "containers")
 	l.cfg.Sources.RotateWait = 200 * time.Millisecond
 	if err := os.Mkdir(l.cfg.Sources.Containers.Root, 0o700); err != nil {
@@ -82,6 +85,7 @@ func (l *lab) start() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	f.Inherit(l.sockets, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
@@ -101,9 +105,13 @@ func (l *lab) start() {
 		if err := <-done; err != nil {
 			l.t.Errorf("run: %v", err)
 		}
+		l.sockets = f.Sockets()
 		w.silence()
 	}
-	l.t.Cleanup(l.stop)
+	l.t.Cleanup(func() {
+		l.stop()
+		l.sockets.Close()
+	})
 }
 
 type testWriter struct {

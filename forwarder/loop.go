@@ -32,6 +32,7 @@ type loop struct {
 	out     *output
 	unpack  string // folder for unpacked archives
 	packed  *openFile
+	in      *inbound // for the books; nil in tests
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit

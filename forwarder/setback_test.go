@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead/fairlead/forwarder/listen"
+
 	"github.com/fairlead/fairlead/forwarder/spool"
 )
 
@@ -25,6 +27,7 @@ func TestClockIsSetBack(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 	cfg.Sources.Containers.Enabled = false
+	cfg.Sources.Listen = listen.Config{}
 	cfg.Sources.Files = []Files{{Path: path, Tag: "app"}}
 	cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(dir, "spool"), 0
 	log := slog.New(slog.DiscardHandler)

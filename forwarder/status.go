@@ -6,12 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
+	"github.com/fairlead/fairlead/forwarder/listen"
+	"github.com/fairlead/fairlead/forwarder/spool"
 )
 
 // Status is what the forwarder does at this moment.
 type Status struct {
 	Sources []SourceStatus `json:"sources"`
 	Spool   SpoolStatus    `json:"spool"`
+	Listen  listen.Status  `json:"listen"`
 	Forward fluent.Status  `json:"forward"`
 	Ledger  Ledger         `json:"ledger"`
 	// Stalled is set where the reading loop did not answer within a second.
@@ -45,9 +48,10 @@ type SpoolStatus struct {
 	Full          string  `json:"full,omitempty"` // why it takes no more
 }
 
-// Ledger is the books in events. read + recovered = acked + building + spooled + lost + set aside at every quiet moment.
+// Ledger is the books in events. read + received + recovered = acked + building + spooled + lost + set aside at every quiet moment.
 type Ledger struct {
 	Read      int64 `json:"read"`      // made of lines since the start
+	Received  int64 `json:"received"`  // from Forward clients since the start, lines folded
 	Recovered int64 `json:"recovered"` // found un-acked in the spool at the start
 	Acked     int64 `json:"acked"`
 	Building  int64 `json:"building"` // in frames not yet in the spool
@@ -60,7 +64,7 @@ type Ledger struct {
 // Status asks the loops. It can be called from the time New returned.
 func (f *Forwarder) Status() Status {
 	f.mu.Lock()
-	disc, sender, last := f.disc, f.sender, f.last
+	disc, sender, server, last := f.disc, f.sender, f.listen, f.last
 	f.mu.Unlock()
 	if disc == nil {
 		return Status{}
@@ -89,12 +93,19 @@ func (f *Forwarder) Status() Status {
 	}
 	st := *last
 	st.Forward = sender.Status()
+	st.Listen = server.Status()
 	return st
 }
 
 // status is answered by the loop between two turns, so that what it counts itself is at rest.
 func (l *loop) status() Status {
-	sp := l.out.spool.Stats()
+	var sp spool.Stats
+	var received, building int64
+	if l.in == nil {
+		sp = l.out.spool.Stats()
+	} else {
+		l.in.books(func(r, b int64) { sp, received, building = l.out.spool.Stats(), r, b })
+	}
 	now := time.Now()
 	st := Status{
 		Spool: SpoolStatus{
@@ -102,7 +113,7 @@ func (l *loop) status() Status {
 			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full,
 		},
 		Ledger: Ledger{
-			Read: l.metrics.read + l.metrics.events, Recovered: sp.Recovered, Acked: sp.Acked, Building: l.out.building,
+			Read: l.metrics.read + l.metrics.events, Received: received, Recovered: sp.Recovered, Acked: sp.Acked, Building: l.out.building + building,
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}
@@ -130,7 +141,7 @@ func (l *loop) status() Status {
 }
 
 func (b *Ledger) balance() {
-	b.Imbalance = b.Read + b.Recovered - (b.Acked + b.Building + b.Spooled + b.Lost + b.SetAside)
+	b.Imbalance = b.Read + b.Received + b.Recovered - (b.Acked + b.Building + b.Spooled + b.Lost + b.SetAside)
 }
 
 // books shows the ledger to Prometheus.
