@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/internal/document"
 )
 
@@ -31,6 +32,9 @@ type Agent struct {
 	started time.Time
 
 	health, control *server // owned by Run; nil: none
+
+	sockets *listen.Sockets // of Forward clients, between two lives; owned by Run
+	keeper  listen.Keeper   // nil: what is open ends with the process
 
 	mu      sync.Mutex // guards what follows: the loop of Run writes, the servers read
 	now     *life
@@ -54,6 +58,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	a.started = time.Now()
+	a.sockets, a.keeper = inherited(a.log), newKeeper(a.log)
+	defer func() { a.sockets.Close() }() // what systemd keeps stays open for the next process
 
 	loaded := a.source.Load()
 	a.logFindings(loaded.Findings)

@@ -50,6 +50,21 @@ func (n *life) wasReady() bool {
 	}
 }
 
+// inherit has a life go on with the Forward clients of the one before.
+func (a *Agent) inherit(n *life) {
+	if n.forwarder != nil {
+		n.forwarder.Inherit(a.sockets, a.keeper)
+		a.sockets = nil
+	}
+}
+
+// leave takes over what a life left open of its listener.
+func (a *Agent) leave(n *life) {
+	if n.forwarder != nil {
+		a.sockets = n.forwarder.Sockets()
+	}
+}
+
 // live runs one life to its end. It answers the life that follows after a reload, or none when the daemon is to end.
 func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*life, error) {
 	a.mu.Lock()
@@ -66,6 +81,8 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 		n.stopping.Store(true)
 		cancel()
 	}
+	a.inherit(n)
+	defer a.leave(n)
 	ended := make(chan error, 1)
 	go func() { ended <- n.run(work) }()
 

@@ -30,6 +30,9 @@ func (n *life) readiness(st *forwarder.Status, now time.Time) Verdict {
 	if st.Spool.Full != "" {
 		reasons = append(reasons, "the spool takes no more: "+st.Spool.Full)
 	}
+	for address, why := range st.Listen.Missing {
+		reasons = append(reasons, fmt.Sprintf("Forward clients cannot reach %s: %s", address, why))
+	}
 	to := st.Forward
 	switch {
 	case to.Failures > 0 && now.Sub(to.Since) > patience:

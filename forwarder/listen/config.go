@@ -5,13 +5,15 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+
+	"github.com/fairlead/fairlead/internal/document"
 )
 
 // Config is the `sources.listen` section of the configuration.
 type Config struct {
-	TCP       string `yaml:"tcp"`        // host:port; empty: none
-	Unix      string `yaml:"unix"`       // path of the socket; empty: none
-	SharedKey string `yaml:"shared_key"` // empty: no handshake
+	TCP       string          `yaml:"tcp"`        // host:port; empty: none
+	Unix      string          `yaml:"unix"`       // path of the socket; empty: none
+	SharedKey document.Secret `yaml:"shared_key"` // empty: no handshake
 }
 
 // DefaultConfig listens for clients of this host.

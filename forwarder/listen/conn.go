@@ -38,14 +38,15 @@ type Conn struct {
 	freeSince atomic.Int64 // when it began to wait for the client; 0 while we are at work on what the client sent
 	freeTotal int64        // how long it has waited, ever
 
-	scan  scanner // of the message at the start of the socket, or of rest
-	seen  int     // bytes of it that were looked at
-	rest  []byte  // the beginning of a large message, taken out of the socket
-	kept  bool    // the service manager has it
-	acks  []byte  // of one burst
-	asked int     // how many they are
-	seq   uint64  // what the Sink said must be on disk for them
-	tried bool    // whether the rest of the message at the start of the socket was waited for
+	scan   scanner // of the message at the start of the socket, or of rest
+	seen   int     // bytes of it that were looked at
+	rest   []byte  // the beginning of a large message, taken out of the socket
+	kept   bool    // the service manager has it
+	proved bool    // the client knows the shared key
+	acks   []byte  // of one burst
+	asked  int     // how many they are
+	seq    uint64  // what the Sink said must be on disk for them
+	tried  bool    // whether the rest of the message at the start of the socket was waited for
 }
 
 // errEnd is the orderly end of a connection.

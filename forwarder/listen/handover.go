@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/fairlead/fairlead/internal/document"
 )
 
 // Names of descriptors, as socket units give them (FileDescriptorName=) and as they stand in systemd's descriptor store.
@@ -21,7 +23,7 @@ const (
 type Sockets struct {
 	listeners map[string]net.Listener // by name
 	conns     []open
-	key       string // that the connections were authenticated with
+	key       document.Secret // that the connections were authenticated with
 }
 
 // open is an accepted connection between two servers.

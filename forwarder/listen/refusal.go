@@ -7,8 +7,9 @@ import (
 )
 
 var (
-	errSlow = errors.New("message is sent too slowly")
-	errCut  = errors.New("message is cut off")
+	errSlow      = errors.New("message is sent too slowly")
+	errHandshake = errors.New("handshake")
+	errCut       = errors.New("message is cut off")
 )
 
 // refusal is a fault of the peer: its connection is closed, what came before the fault is not touched by it.
@@ -26,6 +27,8 @@ func isRefusal(err error) bool {
 // reason is what a metric calls the end of a connection; empty for one that is no fault.
 func reason(err error) string {
 	switch {
+	case errors.Is(err, errHandshake):
+		return refusedHandshake
 	case errors.Is(err, errSlow):
 		return refusedSlow
 	case errors.Is(err, errTooLarge), errors.Is(err, errBomb):

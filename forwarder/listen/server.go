@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/internal/handshake"
 	"github.com/fairlead/fairlead/internal/unixsocket"
 )
 
@@ -126,7 +128,7 @@ func (s *Server) inherit() []*Conn {
 			_ = o.conn.Close()
 			continue
 		}
-		c.kept, c.rest = s.keeper != nil, o.rest
+		c.kept, c.rest, c.proved = s.keeper != nil, o.rest, true
 		_ = o.conn.SetDeadline(time.Time{})
 		s.conns[c] = struct{}{}
 		conns = append(conns, c)
@@ -251,11 +253,39 @@ func (s *Server) admit(ctx, work context.Context, g *errgroup.Group, nc net.Conn
 func (s *Server) serve(ctx, work context.Context, c *Conn) {
 	s.metrics.connections.Inc()
 	defer s.metrics.connections.Dec()
-	err := c.serve(ctx, work)
+	err := s.greet(ctx, c)
+	if err == nil {
+		err = c.serve(ctx, work)
+	}
 	if err == nil {
 		return // it stays open, for who comes next
 	}
 	s.end(c, err)
+}
+
+// greet asks a client to prove that it knows the shared key, if there is one. A connection that was taken over has done so.
+func (s *Server) greet(ctx context.Context, c *Conn) error {
+	if s.cfg.SharedKey == "" || c.proved {
+		return nil
+	}
+	host, _ := os.Hostname() // any name serves; it must only not be the client's
+	_ = c.nc.SetDeadline(time.Now().Add(handshakeWait))
+	if ctx.Err() != nil {
+		return errEnd
+	}
+	_, rest, err := handshake.Server{Hostname: host, SharedKey: string(s.cfg.SharedKey)}.Do(c.nc)
+	_ = c.nc.SetDeadline(time.Time{}) // an error shows when it is read from
+	switch {
+	case errors.Is(err, io.EOF), ctx.Err() != nil:
+		return errEnd
+	case err != nil:
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	if len(rest) > 0 {
+		c.rest = append([]byte(nil), rest...)
+	}
+	c.proved = true
+	return nil
 }
 
 // end closes a connection and tells why.

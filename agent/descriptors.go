@@ -1,0 +1,61 @@
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/fairlead/fairlead/forwarder/listen"
+)
+
+// inherited are the sockets that systemd passed to this process: those of its socket units, and those a former process left in the
+// descriptor store. Descriptors that are none of ours are closed: nothing else would, and they would keep their other ends waiting.
+func inherited(log *slog.Logger) *listen.Sockets {
+	sockets, others := listen.NewSockets(activation.Files(true))
+	for _, f := range others {
+		log.Warn("descriptor passed by systemd is not known, it is closed", "name", f.Name())
+		_ = f.Close() // of no use
+	}
+	return sockets
+}
+
+// keeper is systemd's descriptor store: what is in it outlives this process and is passed to the next one, as long as the unit is not
+// stopped for good. It needs FileDescriptorStoreMax= in the unit; without, systemd closes what it is given.
+type keeper struct {
+	address *net.UnixAddr
+	log     *slog.Logger
+}
+
+// newKeeper is nil where there is no systemd, or where it says that the unit has no store.
+func newKeeper(log *slog.Logger) listen.Keeper {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" || os.Getenv("FDSTORE") == "0" { // systemd 254 tells; before, it has to be tried
+		return nil
+	}
+	return &keeper{&net.UnixAddr{Name: path, Net: "unixgram"}, log}
+}
+
+// Keep implements listen.Keeper. systemd has a descriptor of its own then, and lets go of it when the other end hangs up.
+func (k *keeper) Keep(name string, fd uintptr) error {
+	return k.send("FDSTORE=1\nFDNAME="+name, syscall.UnixRights(int(fd)))
+}
+
+// Drop implements listen.Keeper.
+func (k *keeper) Drop(name string) { _ = k.send("FDSTOREREMOVE=1\nFDNAME="+name, nil) } // it was logged
+
+func (k *keeper) send(state string, rights []byte) error {
+	c, err := net.DialUnix("unixgram", nil, k.address)
+	if err == nil {
+		_, _, err = c.WriteMsgUnix([]byte(state), rights, nil)
+		_ = c.Close() // datagrams are not buffered here
+	}
+	if err != nil {
+		k.log.Warn("descriptor not given to systemd: what it carries does not outlive this process", "state", state, "err", err)
+		return fmt.Errorf("systemd's descriptor store: %w", err)
+	}
+	return nil
+}
