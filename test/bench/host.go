@@ -70,11 +70,11 @@ func (h *host) start(binary string, folding bool) error {
 forward: {to: [%q]}
 state: {dir: %q}
 spool: {min_free: 0}
-sources: {containers: {root: %q}}
+sources: {containers: {root: %q}, listen: {tcp: "", unix: %q}}
 fold: {enabled: %v}
 health: {listen: ""}
 control: {socket: %q}
-`, h.recv.Addr(), filepath.Join(h.dir, "state"), h.containers, folding, h.socket)
+`, h.recv.Addr(), filepath.Join(h.dir, "state"), h.containers, h.fluentSocket(), folding, h.socket)
 	path := filepath.Join(h.dir, "fairlead.yaml")
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
 		return err

@@ -18,7 +18,7 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 3, "runs of each measurement; the median is shown")
 	flag.DurationVar(&b.light, "light", 30*time.Second, "length of the light-load run")
 	flag.StringVar(&b.profile, "profile", "", "write a CPU profile of the throughput runs to this file")
-	only := flag.String("only", "", "only this: 1, 4, 50, 500 (files), plain (4 files without folding), light, idle")
+	only := flag.String("only", "", "only this: 1, 4, 50, 500 (files), plain (4 files without folding), light, idle, listen, conns")
 	flag.Parse()
 	if err := b.all(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -38,6 +38,8 @@ func (b *bench) all(only string) error {
 		{"500", func() error { return b.throughput("500 files", 500, true) }},
 		{"light", b.lightLoad},
 		{"idle", b.idle},
+		{"listen", b.forwardClients},
+		{"conns", b.idleClients},
 	} {
 		if only != "" && only != m.name {
 			continue
