@@ -151,6 +151,24 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	l.send, l.out.wake = func() { q.send(sender) }, q.wake
 	l.in, in.appended = in, q.wake
 	listening := make(chan struct{}) // closed when the listener has ended
+	looked := make(chan struct{})    // closed when the sources were looked for
+	g.Go(func() error {
+		// Who starts after us expects that the listener answers. That its port is taken, or the spool full, keeps nobody waiting.
+		tooLate := time.NewTimer(listenWait)
+		defer tooLate.Stop()
+		select {
+		case <-server.Opened():
+		case <-tooLate.C:
+		case <-all.Done():
+			return nil
+		}
+		select {
+		case <-looked:
+			close(f.ready)
+		case <-all.Done():
+		}
+		return nil
+	})
 	g.Go(func() error { return sp.Run(all) })
 	g.Go(func() error { return sender.Run(all) })
 	g.Go(func() error { return rel.run(all) })
@@ -167,7 +185,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	g.Go(func() error {
 		defer end()
 		disc.look(time.Now())
-		close(f.ready)
+		close(looked)
 		err := l.run(reading)
 		stop()
 		<-listening
@@ -190,6 +208,9 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	rel.closeAll()
 	return nil
 }
+
+// listenWait is how long the listener is waited for before the forwarder is said to be ready.
+const listenWait = 2 * time.Second
 
 // drain waits until the spool is empty, for what is left of `grace` at most.
 func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool, stopBy time.Time) {

@@ -97,6 +97,11 @@ func (st *inStream) tell(c *listen.Conn, e *listen.Entry, now int64) {
 		switch {
 		case !e.Whole && !st.whole:
 			st.gap = max(0, own-busy)
+			// A line that was written after we were ready for it came that much later, however long the one before took to
+			// reach us: a client that was cut off sends its last line again, with the time it had.
+			if since := e.Time - (now - idle); since >= 0 {
+				st.gap = min(st.gap, since)
+			}
 		default:
 			st.gap = max(min(idle, own+1e9), own-1e9-busy)
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -49,6 +50,8 @@ type Server struct {
 	unpacker unpacker
 	grumble  complaints
 	events   atomic.Int64
+	opening  sync.WaitGroup // addresses that were not tried yet
+	opened   chan struct{}  // closed when all were
 
 	mu        sync.Mutex // guards what follows
 	inherited *Sockets   // until they are taken over
@@ -66,8 +69,12 @@ func New(cfg Config, sink Sink, now func() int64, log *slog.Logger, m *Metrics, 
 	return &Server{
 		cfg: cfg, sink: sink, now: now, log: log, metrics: m, inherited: inherited, keeper: keeper, memory: newMemory(),
 		listeners: map[string]net.Listener{}, missing: map[string]string{}, conns: map[*Conn]struct{}{},
+		opened: make(chan struct{}),
 	}
 }
+
+// Opened is closed when every address is open, or could not be opened at the first attempt.
+func (s *Server) Opened() <-chan struct{} { return s.opened }
 
 // Run serves until ctx ends, and then takes what clients have already sent. What is open after that is in Sockets.
 func (s *Server) Run(ctx context.Context) error {
@@ -78,12 +85,16 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, c := range s.inherit() {
 		g.Go(func() error { s.serve(ctx, work, c); return nil })
 	}
-	if s.cfg.TCP != "" {
-		g.Go(func() error { s.listen(ctx, work, g, nameTCP, s.cfg.TCP, s.openTCP); return nil })
+	for _, a := range []struct {
+		name, address string
+		open          func() (net.Listener, error)
+	}{{nameTCP, s.cfg.TCP, s.openTCP}, {nameUnix, s.cfg.Unix, s.openUnix}} {
+		if a.address != "" {
+			s.opening.Add(1)
+			g.Go(func() error { s.listen(ctx, work, g, a.name, a.address, a.open); return nil })
+		}
 	}
-	if s.cfg.Unix != "" {
-		g.Go(func() error { s.listen(ctx, work, g, nameUnix, s.cfg.Unix, s.openUnix); return nil })
-	}
+	g.Go(func() error { s.opening.Wait(); close(s.opened); return nil })
 	stop := context.AfterFunc(ctx, s.wake)
 	defer stop()
 	err := g.Wait()
@@ -171,6 +182,8 @@ func (s *Server) listen(ctx, work context.Context, g *errgroup.Group, name, addr
 	s.mu.Lock()
 	l := s.listeners[name]
 	s.mu.Unlock()
+	tried := sync.OnceFunc(s.opening.Done)
+	defer tried()
 	for l == nil {
 		var err error
 		if l, err = open(); err == nil {
@@ -180,6 +193,7 @@ func (s *Server) listen(ctx, work context.Context, g *errgroup.Group, name, addr
 		before := s.missing[address]
 		s.missing[address] = err.Error()
 		s.mu.Unlock()
+		tried()
 		if before != err.Error() {
 			s.log.Error("cannot listen for Forward clients; trying again", "address", address, "err", err)
 		}
@@ -195,6 +209,7 @@ func (s *Server) listen(ctx, work context.Context, g *errgroup.Group, name, addr
 	s.mu.Unlock()
 	s.keepSocket(name, l)
 	s.log.Info("listening for Forward clients", "address", address)
+	tried()
 	if ctx.Err() != nil { // it ended before wake could know of l
 		return
 	}
@@ -431,9 +446,14 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{Connections: len(s.conns), Entries: s.events.Load()}
-	for _, l := range s.listeners {
-		st.Listening = append(st.Listening, l.Addr().String())
+	for name, l := range s.listeners {
+		address := l.Addr().String()
+		if name == nameUnix {
+			address = s.cfg.Unix // it was bound under another name
+		}
+		st.Listening = append(st.Listening, address)
 	}
+	slices.Sort(st.Listening)
 	for address, why := range s.missing {
 		if st.Missing == nil {
 			st.Missing = map[string]string{}
