@@ -107,8 +107,8 @@ func TestInboundKills(t *testing.T) {
 			if total < 100 {
 				t.Errorf("%d lines are no test", total)
 			}
-			// A kill may separate a trace from its head only where the head was acked and the client was away for too long.
-			if tears > kills*clients {
+			// On a machine that is very busy a client may be away for longer than a trace is waited for.
+			if tears > kills {
 				t.Errorf("%d events begin within a trace", tears)
 			}
 			break
