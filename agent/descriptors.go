@@ -3,11 +3,10 @@ package agent
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/forwarder/listen"
 )
@@ -26,8 +25,8 @@ func inherited(log *slog.Logger) *listen.Sockets {
 // keeper is systemd's descriptor store: what is in it outlives this process and is passed to the next one, as long as the unit is not
 // stopped for good. It needs FileDescriptorStoreMax= in the unit; without, systemd closes what it is given.
 type keeper struct {
-	address *net.UnixAddr
-	log     *slog.Logger
+	path string // of the notification socket
+	log  *slog.Logger
 }
 
 // newKeeper is nil where there is no systemd, or where it says that the unit has no store.
@@ -36,22 +35,22 @@ func newKeeper(log *slog.Logger) listen.Keeper {
 	if path == "" || os.Getenv("FDSTORE") == "0" { // systemd 254 tells; before, it has to be tried
 		return nil
 	}
-	return &keeper{&net.UnixAddr{Name: path, Net: "unixgram"}, log}
+	return &keeper{path, log}
 }
 
 // Keep implements listen.Keeper. systemd has a descriptor of its own then, and lets go of it when the other end hangs up.
 func (k *keeper) Keep(name string, fd uintptr) error {
-	return k.send("FDSTORE=1\nFDNAME="+name, syscall.UnixRights(int(fd)))
+	return k.send("FDSTORE=1\nFDNAME="+name, unix.UnixRights(int(fd)))
 }
 
 // Drop implements listen.Keeper.
 func (k *keeper) Drop(name string) { _ = k.send("FDSTOREREMOVE=1\nFDNAME="+name, nil) } // it was logged
 
 func (k *keeper) send(state string, rights []byte) error {
-	c, err := net.DialUnix("unixgram", nil, k.address)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
-		_, _, err = c.WriteMsgUnix([]byte(state), rights, nil)
-		_ = c.Close() // datagrams are not buffered here
+		err = unix.Sendmsg(fd, []byte(state), rights, &unix.SockaddrUnix{Name: k.path}, 0)
+		_ = unix.Close(fd) // a datagram is sent or not
 	}
 	if err != nil {
 		k.log.Warn("descriptor not given to systemd: what it carries does not outlive this process", "state", state, "err", err)

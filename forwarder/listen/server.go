@@ -140,6 +140,9 @@ func (s *Server) inherit() []*Conn {
 			continue
 		}
 		c.kept, c.rest, c.proved = s.keeper != nil, o.rest, true
+		if c.rest != nil && s.keeper != nil {
+			s.keeper.Drop(nameRest + o.id) // or a later process would go on with it again
+		}
 		_ = o.conn.SetDeadline(time.Time{})
 		s.conns[c] = struct{}{}
 		conns = append(conns, c)
