@@ -36,6 +36,7 @@ type daemonConfig struct {
 	spool      string // keys of the spool section, as flow YAML
 	forward    string // more keys of the forward section, after a comma
 	uid        uint32
+	listen     string // host:port for Forward clients; the unix socket is fluent.sock in the daemon's folder
 }
 
 type filesConfig struct{ path, tag, format string }
@@ -49,7 +50,12 @@ func (c daemonConfig) yaml(dir, health string) string {
 	fmt.Fprintf(&b, "control: {socket: %s/ctl.sock}\n", dir)
 	fmt.Fprintf(&b, "health: {listen: %q}\n", health)
 	fmt.Fprintf(&b, "sources:\n  containers: {enabled: %v, root: %s}\n", c.containers, bed.logs)
-	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n  listen: {tcp: \"\", unix: \"\"}\n")
+	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n")
+	if c.listen == "" {
+		fmt.Fprintf(&b, "  listen: {tcp: \"\", unix: \"\"}\n")
+	} else {
+		fmt.Fprintf(&b, "  listen: {tcp: %q, unix: %s/fluent.sock}\n", c.listen, dir)
+	}
 	if len(c.files) > 0 {
 		fmt.Fprintf(&b, "  files:\n")
 	}

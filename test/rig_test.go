@@ -161,6 +161,8 @@ type writerOptions struct {
 	rate       int           // bytes a second and stream
 	long, cut  bool
 	log        map[string]string
+	driver     string            // "": json-file
+	fields     map[string]string // more of them that each event must have
 	autoRemove bool
 	loose      bool // may be gone before its name could be read: tag and name are not checked
 }
@@ -188,7 +190,7 @@ func (r *rig) launch(part string, o writerOptions) *container {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var err error
-	c.id, err = bed.engine.Create(ctx, docker.Spec{Image: bed.image, Name: c.name, Args: args, Log: o.log, Mount: r.progress, AutoRemove: o.autoRemove})
+	c.id, err = bed.engine.Create(ctx, docker.Spec{Image: bed.image, Name: c.name, Args: args, Env: []string{"STAGE=test"}, Driver: o.driver, Log: o.log, Mount: r.progress, AutoRemove: o.autoRemove})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -206,6 +208,9 @@ func (r *rig) launch(part string, o writerOptions) *container {
 		s := script.Stream{Writer: c.name, Name: "oe"[i], Layout: layout, Long: o.long}
 		from := oracle.Source{Tag: "docker." + c.name, Fields: map[string]string{
 			"container_id": c.id, "container_name": "/" + c.name, "source": []string{"stdout", "stderr"}[i]}}
+		for k, v := range o.fields {
+			from.Fields[k] = v
+		}
 		if o.loose {
 			from.Tag = ""
 			delete(from.Fields, "container_name")

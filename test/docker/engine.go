@@ -164,6 +164,7 @@ type Spec struct {
 	Image      string
 	Name       string
 	Args       []string
+	Env        []string
 	Driver     string            // of the log; empty: json-file
 	Log        map[string]string // the driver's options
 	Mount      string            // folder of the host that is /progress inside
@@ -178,6 +179,7 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 	body := map[string]any{
 		"Image":  c.Image,
 		"Cmd":    c.Args,
+		"Env":    c.Env,
 		"Labels": map[string]string{runLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]},
 		"HostConfig": map[string]any{
 			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
