@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent"
 	"github.com/fairlead/fairlead/forwarder"
+	"github.com/fairlead/fairlead/forwarder/listen"
 )
 
 // describe writes a status for people. With a former one it adds rates.
@@ -33,6 +35,9 @@ func describe(s agent.Status, before *former, now time.Time) string {
 		row("forward", "%s", forward(f, now))
 		if w := f.Forward.Warning; w != "" {
 			row("", "%s", w)
+		}
+		if l := f.Listen; len(l.Listening)+len(l.Missing) > 0 {
+			row("listen", "%s", listening(l))
 		}
 		row("spool", "%s", spool(f.Spool))
 		row("books", "%s", books(f.Ledger))
@@ -75,6 +80,17 @@ func forward(f *forwarder.Status, now time.Time) string {
 	return line
 }
 
+func listening(l listen.Status) string {
+	line := fmt.Sprintf("%s: %d connections, %d entries received", strings.Join(l.Listening, ", "), l.Connections, l.Entries)
+	if len(l.Listening) == 0 {
+		line = "nowhere"
+	}
+	for _, address := range slices.Sorted(maps.Keys(l.Missing)) {
+		line += fmt.Sprintf("; NOT %s: %s", address, l.Missing[address])
+	}
+	return line
+}
+
 func spool(s forwarder.SpoolStatus) string {
 	line := fmt.Sprintf("%d events in %d frames, %s of %s, %d segments", s.PendingEvents, s.PendingFrames, amount(s.PendingBytes), amount(s.CapacityBytes), s.Segments)
 	if s.PendingFrames > 0 {
@@ -91,8 +107,8 @@ func books(b forwarder.Ledger) string {
 	if b.Imbalance != 0 {
 		verdict = fmt.Sprintf("OUT OF BALANCE by %d", b.Imbalance)
 	}
-	return fmt.Sprintf("read %d + recovered %d = acked %d + building %d + spooled %d + lost %d + set aside %d: %s",
-		b.Read, b.Recovered, b.Acked, b.Building, b.Spooled, b.Lost, b.SetAside, verdict)
+	return fmt.Sprintf("read %d + received %d + recovered %d = acked %d + building %d + spooled %d + lost %d + set aside %d: %s",
+		b.Read, b.Received, b.Recovered, b.Acked, b.Building, b.Spooled, b.Lost, b.SetAside, verdict)
 }
 
 // flow sums up the sources, with rates if there is a former status of the same daemon.
