@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -75,6 +76,8 @@ type inbound struct {
 	recs     []*spool.Record
 }
 
+var inSeed = maphash.MakeSeed()
+
 // inBuilder is the frame under construction of one tag. It has a buffer only during a batch.
 type inBuilder struct {
 	fluent.Builder
@@ -124,7 +127,12 @@ func (in *inbound) Take(ctx context.Context, c *listen.Conn, entries []listen.En
 		}
 		if e.Line != nil && len(e.Tag) <= maxFoldTag {
 			st := in.stream(e.Tag, e.Line)
+			again := st.again(c, e)
 			st.tell(c, e, now)
+			if again {
+				in.metrics.repeated.Inc()
+				continue
+			}
 			in.line(st, e, inLine{time: e.Time, entry: i})
 		} else {
 			in.whole(e)
@@ -187,6 +195,7 @@ func (in *inbound) line(st *inStream, e *listen.Entry, at inLine) {
 		st.clock += st.gap // the pieces of a line bear one time, by which the fold knows them
 	}
 	st.gap = 0
+	st.lastText, st.lastOrdinal = maphash.Bytes(inSeed, l.Text), l.Ordinal
 	st.partial, st.ordinal = l.More, l.Ordinal
 	st.partialID = append(st.partialID[:0], l.PartialID...)
 

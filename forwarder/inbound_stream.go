@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"sort"
 
@@ -30,15 +31,17 @@ type inStream struct {
 	partialID []byte
 	ordinal   int
 
-	clock    int64
-	gap      int64 // by which the next line is later
-	conn     *listen.Conn
-	waited   int64 // what conn had waited when the last line came
-	read     int64 // when that was
-	lastTime int64
-	whole    bool // it came in whole seconds
-	fresh    bool // nothing came yet in this life
-	recalled bool // lines of it were recovered, and its client did not come back yet
+	clock       int64
+	gap         int64 // by which the next line is later
+	conn        *listen.Conn
+	waited      int64 // what conn had waited when the last line came
+	read        int64 // when that was
+	lastTime    int64
+	lastText    uint64 // a hash
+	lastOrdinal int
+	whole       bool // it came in whole seconds
+	fresh       bool // nothing came yet in this life
+	recalled    bool // lines of it were recovered, and its client did not come back yet
 
 	pending   int
 	waiting   bool // it is in inbound.waiting
@@ -109,6 +112,13 @@ func (st *inStream) tell(c *listen.Conn, e *listen.Entry, now int64) {
 	st.fresh, st.recalled = false, false
 	st.conn, st.waited, st.read = c, waited, now
 	st.lastTime, st.whole = e.Time, e.Whole
+}
+
+// again says whether a client whose connection broke sends a line that the spool has: it had no ack for it. Only a time in nanoseconds
+// tells that from two lines that are alike. Within a trace the line would stand there twice, or tear it.
+func (st *inStream) again(c *listen.Conn, e *listen.Entry) bool {
+	return c != st.conn && st.n > 0 && !e.Whole && e.Time == st.lastTime && e.Line.Ordinal == st.lastOrdinal &&
+		maphash.Bytes(inSeed, e.Line.Text) == st.lastText
 }
 
 // at finds a line by its number; nil if it does not pend.

@@ -21,6 +21,7 @@ type metrics struct {
 
 	readBytes, readLines, foldEvents, foldLines, foldForced prometheus.Counter
 	brokenLines, nulSkipped, replaced, truncated, ended     prometheus.Counter
+	repeated                                                prometheus.Counter
 	files, lag, detached                                    prometheus.Gauge
 	lostFiles, lostBytes                                    *prometheus.CounterVec
 }
@@ -58,6 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		foldLines:   counter("fairlead_fold_folded_lines_total", "Records joined to the event before them."),
 		foldForced:  counter("fairlead_fold_forced_total", "Events forced out in parts because the folds held too much."),
 		replaced:    counter("fairlead_record_replaced_bytes_total", "Bytes that were not UTF-8 and became U+FFFD."),
+		repeated:    counter("fairlead_listen_repeated_total", "Lines that Forward clients sent again after a connection broke, dropped because the spool has them."),
 		lostFiles:   byReason("fairlead_lost_files_total", "Log files of which a part was never read, of unknown size or as counted in fairlead_lost_bytes_total."),
 		lostBytes:   byReason("fairlead_lost_bytes_total", "Bytes of log files that were never read."),
 	}
