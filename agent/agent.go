@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fairlead/fairlead/forwarder/listen"
+	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/document"
 )
 
@@ -33,8 +33,8 @@ type Agent struct {
 
 	health, control *server // owned by Run; nil: none
 
-	sockets *listen.Sockets // of Forward clients, between two lives; owned by Run
-	keeper  listen.Keeper   // nil: what is open ends with the process
+	sockets *forwarder.Sockets // of Forward clients, between two lives; owned by Run
+	keeper  forwarder.Keeper   // nil: what is open ends with the process
 
 	mu      sync.Mutex // guards what follows: the loop of Run writes, the servers read
 	now     *life

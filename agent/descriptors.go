@@ -8,13 +8,13 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/forwarder/listen"
+	"github.com/fairlead/fairlead/forwarder"
 )
 
 // inherited are the sockets that systemd passed to this process: those of its socket units, and those a former process left in the
 // descriptor store. Descriptors that are none of ours are closed: nothing else would, and they would keep their other ends waiting.
-func inherited(log *slog.Logger) *listen.Sockets {
-	sockets, others := listen.NewSockets(activation.Files(true))
+func inherited(log *slog.Logger) *forwarder.Sockets {
+	sockets, others := forwarder.NewSockets(activation.Files(true))
 	for _, f := range others {
 		log.Warn("descriptor passed by systemd is not known, it is closed", "name", f.Name())
 		_ = f.Close() // of no use
@@ -30,7 +30,7 @@ type keeper struct {
 }
 
 // newKeeper is nil where there is no systemd, or where it says that the unit has no store.
-func newKeeper(log *slog.Logger) listen.Keeper {
+func newKeeper(log *slog.Logger) forwarder.Keeper {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" || os.Getenv("FDSTORE") == "0" { // systemd 254 tells; before, it has to be tried
 		return nil
@@ -38,12 +38,12 @@ func newKeeper(log *slog.Logger) listen.Keeper {
 	return &keeper{path, log}
 }
 
-// Keep implements listen.Keeper. systemd has a descriptor of its own then, and lets go of it when the other end hangs up.
+// Keep implements forwarder.Keeper. systemd has a descriptor of its own then, and lets go of it when the other end hangs up.
 func (k *keeper) Keep(name string, fd uintptr) error {
 	return k.send("FDSTORE=1\nFDNAME="+name, unix.UnixRights(int(fd)))
 }
 
-// Drop implements listen.Keeper.
+// Drop implements forwarder.Keeper.
 func (k *keeper) Drop(name string) { _ = k.send("FDSTOREREMOVE=1\nFDNAME="+name, nil) } // it was logged
 
 func (k *keeper) send(state string, rights []byte) error {

@@ -123,6 +123,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer in.alarm.close()
+	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
 	server := listen.New(f.cfg.Sources.Listen, in, in.now, inLog, f.listenM, f.sockets, f.keeper)

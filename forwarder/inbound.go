@@ -74,6 +74,7 @@ type inbound struct {
 	openBuf  []fold.Pos
 	valueBuf []byte
 	recs     []*spool.Record
+	packer   *fluent.Compressor // nil: frames are not compressed
 }
 
 var inSeed = maphash.MakeSeed()
@@ -272,7 +273,7 @@ func (in *inbound) sealFull(b *inBuilder) {
 }
 
 func (in *inbound) seal(b *inBuilder) {
-	b.Seal()
+	b.SealWith(in.packer)
 	r := &inRecord{Record: spool.Record{Buf: b.Buf, Frame: len(b.Frame()), Events: b.Events()}}
 	b.last = len(b.Buf)
 	b.Buf, b.active = nil, false

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fairlead/fairlead/agent"
 	"github.com/fairlead/fairlead/forwarder"
-	"github.com/fairlead/fairlead/forwarder/listen"
 )
 
 // describe writes a status for people. With a former one it adds rates.
@@ -80,7 +79,7 @@ func forward(f *forwarder.Status, now time.Time) string {
 	return line
 }
 
-func listening(l listen.Status) string {
+func listening(l forwarder.ListenStatus) string {
 	line := fmt.Sprintf("%s: %d connections, %d entries received", strings.Join(l.Listening, ", "), l.Connections, l.Entries)
 	if len(l.Listening) == 0 {
 		line = "nowhere"
