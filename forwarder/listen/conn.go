@@ -116,7 +116,7 @@ func (c *Conn) serve(ctx, work context.Context) error {
 			return nil // ctx has ended, and nothing more has come, or what comes does not end
 		case ctx.Err() != nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 			if work.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the time to take what has come is over: the connection stays open for who comes next
 			}
 			continue // to take what has come
 		case err != nil:

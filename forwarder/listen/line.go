@@ -31,7 +31,7 @@ func (l *Line) read(record []byte) bool {
 	partial := false
 	var sum uint64
 	ok := eachPair(record, func(key, value, pair []byte) bool {
-		into := (*[]byte)(nil)
+		var into *[]byte
 		switch string(key) {
 		case "log":
 			into = &l.Text

@@ -55,11 +55,11 @@ func (m *message) read(p []byte) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case k == kindStr || k == kindBin:
+	switch k {
+	case kindStr, kindBin:
 		m.entries, m.packed = p[size:size+n], true
 		p = p[end:]
-	case k == kindArray: // Forward mode
+	case kindArray: // Forward mode
 		m.entries = p[size:end]
 		p = p[end:]
 	default: // Message mode: the time, then the record

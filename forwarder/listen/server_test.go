@@ -150,7 +150,7 @@ func TestAcksComeInOrderAndAfterTheSync(t *testing.T) {
 func TestHostilePeers(t *testing.T) {
 	cfg := socket(t)
 	r := start(t, cfg, &sink{}, nil, nil)
-	bomb := array(str("t"), msgp.AppendBytes(nil, gzipped(bytes.Repeat([]byte{0x92, 0, 0x80}, 8<<20))), options("c", "gzip"))
+	bomb := array(str("t"), msgp.AppendBytes(nil, gzipped(bytes.Repeat([]byte{0x92, 0, 0x80}, 3<<20))), options("c", "gzip"))
 	var want []string
 	for name, p := range map[string][]byte{
 		"http": []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "length": {0x92, 0xa1, 't', 0xc6, 0xff, 0xff, 0xff, 0xff}, "bomb": bomb,

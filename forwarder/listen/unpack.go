@@ -11,10 +11,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// What a compressed body may become: no more than Fluentd takes, and no more than text ever gave for its size.
+// What a compressed body may become: no more than Fluentd takes, and no more than text gives for its size.
 const (
 	maxUnpacked = 256 << 20
-	maxRatio    = 1000
+	maxRatio    = 500
 	freeRatio   = 4 << 20 // up to here the ratio does not count
 	windowBytes = 256 << 10
 	zstdWindow  = 8 << 20 // what compressors use up to level 19; a larger one would be memory that the peer chooses
