@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/test/docker"
 	"github.com/fairlead/fairlead/test/oracle"
 	"github.com/fairlead/fairlead/test/script"
 )
@@ -48,11 +49,11 @@ func TestFluentdDriver(t *testing.T) {
 	r, tcp, unix := listeningRig(t, newOurReceiver)
 	r.daemon.start()
 	r.listens(tcp)
-	labelled := map[string]string{runLabel: bed.run, "STAGE": "test"}
+	labelled := map[string]string{docker.RunLabel: bed.run, "STAGE": "test"}
 	all := []*container{
 		r.launch("sync", writerOptions{out: script.TagsOneCall, err: script.Bare, groups: 3, rate: 40_000, driver: "fluentd", log: driver(tcp)}),
 		r.launch("unix", writerOptions{out: script.TagsOneCall, err: script.Bare, groups: 3, rate: 40_000, driver: "fluentd",
-			log: driver(unix, "fluentd-sub-second-precision", "true", "labels", runLabel, "env", "STAGE"), fields: labelled}),
+			log: driver(unix, "fluentd-sub-second-precision", "true", "labels", docker.RunLabel, "env", "STAGE"), fields: labelled}),
 		r.launch("async", writerOptions{out: script.TagsManyCalls, groups: 3, rate: 40_000, driver: "fluentd",
 			log: driver(tcp, "fluentd-async", "true", "fluentd-sub-second-precision", "true")}),
 		r.launch("ack", writerOptions{out: script.TagsOneCall, groups: 3, rate: 20_000, driver: "fluentd",

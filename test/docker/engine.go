@@ -29,7 +29,7 @@ type Engine struct {
 }
 
 const (
-	runLabel = "fairlead.test.run"
+	RunLabel = "fairlead.test.run" // on each container: which run made it
 	pidLabel = "fairlead.test.pid"
 	toLabel  = "fairlead.test.to" // where the fluentd driver sends to
 )
@@ -180,7 +180,7 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 		"Image":  c.Image,
 		"Cmd":    c.Args,
 		"Env":    c.Env,
-		"Labels": map[string]string{runLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]},
+		"Labels": map[string]string{RunLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]},
 		"HostConfig": map[string]any{
 			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
 			"NetworkMode": "none",
@@ -257,7 +257,7 @@ func (e *Engine) list(ctx context.Context, label string) (all []listed, err erro
 
 // RemoveMine removes every container of this run.
 func (e *Engine) RemoveMine(ctx context.Context) error {
-	all, err := e.list(ctx, runLabel+"="+e.run)
+	all, err := e.list(ctx, RunLabel+"="+e.run)
 	return errors.Join(err, e.removeAll(ctx, all))
 }
 
@@ -279,7 +279,7 @@ func (e *Engine) removeAll(ctx context.Context, all []listed) error {
 
 // Sweep removes the containers and images of runs whose process is no more.
 func (e *Engine) Sweep(ctx context.Context) error {
-	all, err := e.list(ctx, runLabel)
+	all, err := e.list(ctx, RunLabel)
 	left := slices.DeleteFunc(all, func(c listed) bool { return !Gone(c.Labels[pidLabel]) })
 	errs := []error{err, e.removeAll(ctx, left)}
 	var images []struct{ RepoTags []string }
