@@ -7,8 +7,8 @@ func (s *Stream) head(emit func(*Event)) *event {
 	l := &s.line
 	s.learned.see(&l.pre)
 	tagEnd := int(l.pre.tag)
-	tagEnd += tags(l.text[tagEnd:])
-	l.msg = l.text[tagEnd:]
+	tagEnd += tags(l.bare[tagEnd:])
+	l.msg = l.bare[tagEnd:]
 	l.shape = shapeOf(l.msg)
 	named := tagEnd > int(l.pre.msg) || l.pre.tid[1] > 0
 	l.fresh = s.before.failed && !named
@@ -16,7 +16,7 @@ func (s *Stream) head(emit func(*Event)) *event {
 	var key uint64
 	if len(s.open) > 0 {
 		if s.anyCalls() {
-			key = l.pre.origin(l.text, tagEnd)
+			key = l.pre.origin(l.bare, tagEnd)
 			if e := s.report(key); e != nil {
 				s.endOthers(e)
 				s.append(e, emit)
@@ -31,7 +31,7 @@ func (s *Stream) head(emit func(*Event)) *event {
 		}
 		s.release(emit)
 	}
-	lang, state := s.opens()
+	lang, state := s.opens(s.learned.prefixes())
 	mode := byPrefix
 	if !s.learned.prefixes() { // an odd line: what follows may be anything
 		if lang == nil {
@@ -45,9 +45,10 @@ func (s *Stream) head(emit func(*Event)) *event {
 	if lang != nil {
 		e.lang = lang
 		s.enter(e, state)
+		e.holds = mode == byShape && lang.traits[state].head && (lang != ruby || names(l.msg))
 		if lang.traits[state].series {
 			if key == 0 {
-				key = l.pre.origin(l.text, tagEnd)
+				key = l.pre.origin(l.bare, tagEnd)
 			}
 			e.calls, e.named, e.key = true, named, key
 		}

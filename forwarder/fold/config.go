@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/internal/near"
 	"github.com/fairlead/fairlead/internal/size"
 )
 
@@ -90,7 +91,11 @@ func languagesFor(names []string) ([]*language, error) {
 		}
 		l := languageNamed(name)
 		if l == nil {
-			return nil, fmt.Errorf("fold.languages: %q is not known, need auto or some of %s", name, strings.Join(languageNames(), ", "))
+			did := ""
+			if like := near.Word(name, append(languageNames(), "auto")); like != "" {
+				did = fmt.Sprintf(" (did you mean %s?)", like)
+			}
+			return nil, fmt.Errorf("fold.languages: %q is not known, need auto or some of %s%s", name, strings.Join(languageNames(), ", "), did)
 		}
 		found = append(found, l)
 	}

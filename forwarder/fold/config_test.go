@@ -14,7 +14,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{"default", func(*Config) {}, ""},
 		{"some languages", func(c *Config) { c.Languages = []string{"ruby", "go"} }, ""},
-		{"language", func(c *Config) { c.Languages = []string{"ruby", "cobol"} }, `fold.languages: "cobol" is not known, need auto or some of python, ruby, go`},
+		{"language", func(c *Config) { c.Languages = []string{"ruby", "cobol"} }, `fold.languages: "cobol" is not known, need auto or some of python, ruby, go, java, node, php, perl, dotnet, rust`},
+		{"misspelt language", func(c *Config) { c.Languages = []string{"pyhton"} }, `fold.languages: "pyhton" is not known, need auto or some of python, ruby, go, java, node, php, perl, dotnet, rust (did you mean python?)`},
 		{"no wait", func(c *Config) { c.Wait = 0 }, "fold.wait: 0s is too small, need 20ms to 1m0s"},
 		{"long wait", func(c *Config) { c.Wait = time.Hour }, "fold.wait: 1h0m0s is too large, need 20ms to 1m0s"},
 		{"small", func(c *Config) { c.MaxBytes = 1000 }, "fold.max_bytes: 1000 is too small, need 1KiB to 1GiB"},

@@ -39,15 +39,14 @@ func datedPrefix(b []byte, i int) prefix {
 		sig |= 24
 		i = j + 6
 	}
-	if bracket {
-		if i >= len(b) || b[i] != ']' {
-			return prefix{}
-		}
+	if bracket && i < len(b) && b[i] == ']' { // otherwise there is more within the brackets
 		sig |= 32
 		i++
 	}
 	if i < len(b) {
-		if b[i] != ' ' {
+		switch c := b[i]; {
+		case c == ' ', c == '\t', c == '|', c == ':' && bracket: // Logger::Formatter, zap, NLog, Celery
+		default:
 			return prefix{}
 		}
 		i++
@@ -67,10 +66,6 @@ func levelFirst(b []byte, i int, onlyStrong bool) prefix {
 	for i < len(b) && b[i] == ' ' {
 		i++
 	}
-	i += colour(b[i:])
-	for i < len(b) && b[i] == ' ' {
-		i++
-	}
 	if i < len(b) && b[i] == '[' {
 		i++
 	}
@@ -85,20 +80,4 @@ func levelFirst(b []byte, i int, onlyStrong bool) prefix {
 		return prefix{}
 	}
 	return p
-}
-
-// colour returns the length of the terminal escape (ESC [ 1 ; 34 m) at the start of b.
-func colour(b []byte) int {
-	if len(b) < 3 || b[0] != 0x1b || b[1] != '[' {
-		return 0
-	}
-	for i := 2; i < len(b) && i < 12; i++ {
-		switch c := b[i]; {
-		case c == 'm':
-			return i + 1
-		case !isDigit(c) && c != ';':
-			return 0
-		}
-	}
-	return 0
 }

@@ -9,6 +9,9 @@ const (
 	// processWait parts the cause that a dying process still writes from the crash of its successor: the engine restarts a
 	// container after 100 ms at the earliest.
 	processWait = int64(100 * time.Millisecond)
+	// apart is more than lies between two lines of one write, unless the engine was not scheduled, which a line that looks like the
+	// begin of something makes unlikely.
+	apart = int64(500 * time.Microsecond)
 
 	// maxOpen is how many events of a stream may pend, because a source's mark names each of their records.
 	maxOpen = 64
@@ -34,7 +37,12 @@ type event struct {
 	ended    bool // complete, and only waits for its turn
 
 	lastRecords int // records of the last line
-	gone        int // bytes of size that are not here: a life before had them
+
+	// loose are the times of the last lines, those that may belong to the event, or not: the next lines tell (loose.go).
+	loose   []stamp
+	loosely bool // the line about to be added is one
+
+	gone int // bytes of size that are not here: a life before had them
 
 	judgement
 
@@ -51,6 +59,7 @@ type judgement struct {
 	sev      byte
 	calls    bool   // a report of several calls, as far as is known
 	named    bool   // key names a request or thread, not only a process
+	holds    bool   // what follows in the same write may be lines of the message: they are held until frames come, or do not
 	taken    bool   // it has a line
 	more     bool   // it has more than one
 	cut      bool   // the last one goes on: the next piece is no new line
@@ -138,6 +147,7 @@ func (e *event) clear() {
 	clear(e.lines) // no pointer into the caller's buffer stays behind
 	e.lines, e.pos, e.own = e.lines[:0], e.pos[:0], e.own[:0]
 	e.owned, e.size, e.gone = 0, 0, 0
+	e.loose = e.loose[:0]
 }
 
 // reset makes the event fit for reuse and lets go of large buffers.

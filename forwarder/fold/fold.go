@@ -9,10 +9,6 @@
 // lines, or two reports line by line into each other without a tag, gets what the shape of the lines suggests.
 package fold
 
-import (
-	"slices"
-)
-
 // Pos is where a record lies. File numbers grow in reading order within a source.
 type Pos struct {
 	File       uint32
@@ -58,6 +54,8 @@ type Folder struct {
 	// free are the buffers of streams that have nothing open, so that a thousand quiet streams hold none.
 	free      []*event
 	freeBytes int
+
+	plain []byte // for withoutColours
 }
 
 // What free may hold. It is a list and no sync.Pool, which the collector empties at each of its runs: in a small heap those come
@@ -102,7 +100,7 @@ func New(cfg Config) (*Folder, error) {
 	}
 	return &Folder{
 		enabled:  cfg.Enabled,
-		langs:    append(slices.Clip(langs), plain),
+		langs:    langs,
 		wait:     int64(cfg.Wait),
 		maxBytes: int(cfg.MaxBytes),
 		rules:    rules,

@@ -15,7 +15,11 @@ type language struct {
 	// calls is takes for a line with a prefix of its own, of the same origin (process, thread, request, severity) but not
 	// necessarily directly after: the next call of a report that is written by several. nil: the language has none.
 	calls func(state uint8, l *line) (uint8, bool)
-	// traits of a state.
+	// joins says into which state a line brings a report of which only the head is known so far, in any language: its first
+	// frame, or what comes before that. nil: none of them is known by such lines.
+	joins func(l *line) uint8
+	// afterBlank is opens for a line directly after an empty one that belongs to the same report.
+	afterBlank func(l *line) uint8
 	// traits of each state.
 	traits []traits
 }
@@ -28,6 +32,10 @@ type traits struct {
 	awaits bool  // in the middle of such a series: lines of others may come between
 	done   bool  // nothing can follow
 	own    bool  // a line that opens this state is never part of a logger's message
+	apart  bool  // nor is one that opens this one, if it came a little later than the line before
+	head   bool  // names an exception; whose it is and whether it has frames the next lines tell
+	blank  bool  // an empty line, which may be the first of a report
+	loose  bool  // a line that brings an event into this state belongs to it only if a line after it does
 }
 
 // limit is the gap up to which a line still belongs to the event before it.
@@ -40,9 +48,9 @@ const (
 	waits       // what the configuration says
 )
 
-// languages can be named in the configuration; plain is always there, last. The first that
-// knows a line has it.
-var languages = []*language{python, ruby, golang}
+// languages can be named in the configuration; plain is always there, last. The first that knows a line has it.
+// The rows are saved: add new ones at the end.
+var languages = []*language{python, ruby, golang, java, node, php, perl, dotnet, rust}
 
 func languageNamed(name string) *language {
 	for _, l := range languages {

@@ -27,6 +27,7 @@ const (
 	flagMore
 	flagCut
 	flagLast
+	flagHolds
 )
 
 // Memory is what the stream has learned, to be saved with the mark that names Open's positions. It is nil for a stream that has
@@ -93,7 +94,7 @@ func (s *Stream) ghosts(dst []byte) []byte {
 	slices.SortFunc(live, func(a, b *event) int { return cmp.Compare(a.lastSeq, b.lastSeq) })
 	for _, e := range live {
 		flags := byte(0)
-		for i, set := range [...]bool{e.calls, e.named, e.taken, e.more, e.cut, e == s.last} {
+		for i, set := range [...]bool{e.calls, e.named, e.taken, e.more, e.cut, e == s.last, e.holds} {
 			if set {
 				flags |= 1 << i
 			}
@@ -121,6 +122,7 @@ func (s *Stream) haunt(b []byte) {
 	}
 	j.calls = flags&flagCalls != 0 && j.lang != nil && j.lang.calls != nil
 	j.named, j.taken, j.more, j.cut = flags&flagNamed != 0, flags&flagTaken != 0, flags&flagMore != 0, flags&flagCut != 0
+	j.holds = flags&flagHolds != 0
 	j.key = binary.BigEndian.Uint64(b[5:])
 	j.size = int(binary.BigEndian.Uint32(b[13:]))
 	j.part = binary.BigEndian.Uint32(b[17:])

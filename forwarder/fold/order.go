@@ -24,12 +24,18 @@ func (s *Stream) start(emit func(*Event)) *event {
 // append adds s.line to e, which it makes the last one, and cuts e before if it would become too large.
 func (s *Stream) append(e *event, emit func(*Event)) {
 	l := &s.line
-	if e.size > 0 && !e.cut && (e.size+len(l.text) > s.f.maxBytes || len(e.lines) >= maxLines) {
+	if e.size > 0 && !e.cut && !e.loosely && (e.size+len(l.text) > s.f.maxBytes || len(e.lines) >= maxLines) {
 		s.cut(e, len(e.lines), emit)
 		e.born, e.bornGhosts = s.before, s.ghosts(e.bornGhosts[:0])
 	}
 	size := e.size
 	e.add(l)
+	if e.loosely {
+		e.loosely = false
+		e.loose = append(e.loose, stamp{l.time, l.read})
+	} else {
+		e.loose = e.loose[:0]
+	}
 	s.size += e.size - size
 	if s.Trace != nil {
 		s.Trace(l.pos, e.rule)
@@ -149,16 +155,25 @@ func (s *Stream) cut(e *event, n int, emit func(*Event)) {
 	s.size += e.size
 }
 
-// expire ends the events that waited long enough, by the lines' own times.
-func (s *Stream) expire(now int64, emit func(*Event)) {
+// expire ends the events that waited long enough, by the lines' own times. It answers whether lines were placed anew by that, which may
+// have waited long enough as well.
+func (s *Stream) expire(now int64, emit func(*Event)) (again bool) {
 	some := false
+	var loose *event
 	for _, e := range s.open {
 		if !e.ended && e != s.piece.of && now-e.lastTime >= e.wait {
+			if len(e.loose) > 0 {
+				loose = e
+				continue
+			}
 			s.end(e)
 			some = true
 		}
 	}
-	if some {
+	if loose != nil {
+		s.peel(loose, emit)
+	} else if some {
 		s.release(emit)
 	}
+	return loose != nil
 }

@@ -2,7 +2,9 @@ package fold
 
 // line is a complete line on its way to its event.
 type line struct {
-	text, msg  []byte // msg: without prefix and tags
+	text       []byte
+	bare       []byte // text without colours: what is judged
+	msg        []byte // bare without prefix and tags
 	time, read int64
 	pos        []Pos
 	seq        uint64
@@ -16,11 +18,13 @@ type line struct {
 // place finds the event for s.line and returns it; nil if it was emitted on its own.
 func (s *Stream) place(emit func(*Event)) *event {
 	l := &s.line
+	for len(s.open) > 0 && s.expire(l.time, emit) {
+	}
+	if s.last != nil && len(s.last.loose) > 0 && !s.follows() {
+		s.peel(s.last, emit)
+	}
 	s.seq++
 	l.seq = s.seq
-	if len(s.open) > 0 {
-		s.expire(l.time, emit)
-	}
 	s.before = s.learned
 	l.fresh = false
 	switch {
@@ -29,8 +33,7 @@ func (s *Stream) place(emit func(*Event)) *event {
 	case s.rule != nil:
 		return s.placeByRule(emit)
 	}
-	l.pre = parsePrefix(l.text, s.learned.strong)
-	if l.pre.kind == strong || l.pre.kind == weak && s.learned.knows(l.pre.sig) {
+	if s.look() {
 		return s.head(emit)
 	}
 	return s.body(emit)
@@ -39,8 +42,6 @@ func (s *Stream) place(emit func(*Event)) *event {
 // body places a line without a prefix that the stream is known for.
 func (s *Stream) body(emit func(*Event)) *event {
 	l := &s.line
-	l.msg = l.text[tags(l.text):]
-	l.shape = shapeOf(l.msg)
 	s.learned.failed = l.shape == shapeRequest && failed(l.msg)
 	contrary := l.shape == shapeRequest && s.learned.prefixes()
 	if contrary {
@@ -63,31 +64,57 @@ func (s *Stream) body(emit func(*Event)) *event {
 	if !contrary {
 		s.learned.alone()
 	}
-	if lang, state := s.opens(); lang != nil {
-		e := s.start(emit)
-		e.lang = lang
-		s.enter(e, state)
-		s.append(e, emit)
-		return e
+	if lang, state := s.opens(false); lang != nil {
+		return s.open1(lang, state, emit)
 	}
 	return s.single("line", emit)
+}
+
+// look finds the prefix of s.line, or where there is none that begins events here, its message and shape.
+func (s *Stream) look() (head bool) {
+	l := &s.line
+	l.bare = s.f.withoutColours(l.text)
+	l.pre = parsePrefix(l.bare, s.learned.strong)
+	if l.pre.kind == strong || l.pre.kind == weak && s.learned.knows(l.pre.sig) {
+		return true
+	}
+	l.msg = l.bare[tags(l.bare):]
+	l.shape = shapeOf(l.msg)
+	return false
+}
+
+// open1 opens an event of which only the shape of its lines tells what belongs to it.
+func (s *Stream) open1(lang *language, state uint8, emit func(*Event)) *event {
+	e := s.start(emit)
+	e.lang = lang
+	s.enter(e, state)
+	if e.holds = lang.traits[state].head && (lang != ruby || names(s.line.msg)); e.holds {
+		e.wait = max(e.wait, s.f.ns(later))
+	}
+	s.append(e, emit)
+	return e
 }
 
 // takes says whether s.line, without prefix and directly after e, belongs to it, and brings e into the state after it.
 func (s *Stream) takes(e *event) bool {
 	l := &s.line
 	gap := l.time - e.lastTime
-	switch e.mode {
-	case byRule, single:
+	if e.mode == byRule || e.mode == single {
 		return false
-	case byShape, byPrefix:
-		if e.state != 0 {
-			if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.ns(lim) {
-				s.direct(e)
-				s.enter(e, state)
-				return true
-			}
+	}
+	switch lang, state, loose := s.next(e); {
+	case loose:
+		e.loosely = true
+		if state != 0 {
+			s.enter(e, state)
 		}
+		return true
+	case lang != nil:
+		s.direct(e)
+		e.lang = lang
+		s.enter(e, state)
+		e.holds = e.mode == byShape && lang.traits[state].head
+		return true
 	}
 	if e.mode == byShape {
 		return false
@@ -100,11 +127,14 @@ func (s *Stream) takes(e *event) bool {
 		e.rule = "prefix-continuation"
 		return true
 	}
-	if gap >= shortWait || !s.learned.prefixes() {
+	if gap >= shortWait || !s.learned.prefixes() || gap >= apart && l.shape == shapeEmpty {
 		return false
 	}
-	if lang, state := s.opens(); lang != nil && lang.traits[state].own {
-		return false
+	if lang, state := s.opens(false); lang != nil {
+		t := &lang.traits[state]
+		if t.own || gap >= apart && (t.apart || t.head && (lang != ruby || names(l.msg))) {
+			return false
+		}
 	}
 	s.direct(e)
 	if e.rule == "line" {
@@ -113,15 +143,83 @@ func (s *Stream) takes(e *event) bool {
 	return true
 }
 
-// opens asks the languages what s.line begins.
-func (s *Stream) opens() (*language, uint8) {
+// next says what s.line, without prefix and directly after e, is to e's report: part of it, which brings it into a state of a language;
+// or loosely, what may be a part of it, as the lines to come will tell.
+func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
+	l := &s.line
+	gap := l.time - e.lastTime
+	var t *traits
+	if e.state != 0 {
+		t = &e.lang.traits[e.state]
+		if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.ns(lim) {
+			if !e.lang.traits[state].loose {
+				return e.lang, state, false
+			}
+			if e.mode == byShape && s.holdable(e) {
+				return nil, state, true
+			}
+		}
+	}
+	if e.state == 0 || t.head {
+		for _, lang := range s.f.langs {
+			if lang.joins == nil || e.mode == byShape && lang == python {
+				continue // a traceback begins an event where no prefix says whose it is
+			}
+			if state := lang.joins(l); state != 0 && gap < s.f.ns(waits) {
+				return lang, state, false
+			}
+		}
+	}
+	if t != nil && t.blank && gap < shortWait {
+		for _, lang := range s.f.langs {
+			if lang.afterBlank == nil {
+				continue
+			}
+			if state := lang.afterBlank(l); state != 0 {
+				return lang, state, false
+			}
+		}
+	}
+	if e.holds && gap < shortWait && e.mode == byShape && s.holdable(e) && !s.breaks() {
+		return nil, 0, true
+	}
+	return nil, 0, false
+}
+
+// opens asks the languages what s.line begins. Nearly all lines begin nothing, which their shape, first byte and last byte tell.
+func (s *Stream) opens(prefixed bool) (*language, uint8) {
+	l := &s.line
+	if l.shape == shapeRequest {
+		return nil, 0
+	}
+	if len(l.msg) > 0 && l.shape == shapeOther {
+		if last := l.msg[len(l.msg)-1]; !opening[l.msg[0]] && last != '{' && last != '.' && !isDigit(last) && last != '\r' {
+			return s.f.plainly(l, prefixed)
+		}
+	}
 	for _, lang := range s.f.langs {
-		if state := lang.opens(&s.line); state != 0 {
+		if state := lang.opens(l); state != 0 {
 			return lang, state
 		}
 	}
+	return s.f.plainly(l, prefixed)
+}
+
+// plainly asks plain. Where a prefix tells what follows, a name that promises frames says no more.
+func (f *Folder) plainly(l *line, prefixed bool) (*language, uint8) {
+	if state := plainOpens(l, prefixed); state != 0 {
+		return plain, state
+	}
 	return nil, 0
 }
+
+// opening are the bytes that begin what a language opens and shapeOf does not know.
+var opening = func() (t [256]bool) {
+	for _, c := range []byte("TEPF-S/<s. pfrg=#(tUWNDRC{[") {
+		t[c] = true
+	}
+	return t
+}()
 
 // direct notes that a line without prefix follows: if it is the second line of a report, the report is one call.
 func (s *Stream) direct(e *event) {

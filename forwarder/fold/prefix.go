@@ -26,14 +26,15 @@ const (
 	bare prefixKind = iota
 	// strong: no other text looks like it. Such a line always begins an event.
 	strong
-	// weak: a date or a tag, which a message of several lines may hold as well. Such a line begins an event in a stream that
+	// weak: a date, a level or a tag, which a message of several lines may hold as well. Such a line begins an event in a stream that
 	// has shown to begin its events so, in exactly this layout.
 	weak
 )
 
 // Layouts of weak prefixes. Dates have dated and a description of their parts in the lower bits.
 const (
-	tagged uint8 = 1    // [request id] message
+	tagged uint8 = 1 // [request id] message
+	// 3 and up are in layouts.go.
 	jobTag uint8 = 2    // [ActiveJob] ...: begins an event where request ids do, but does not show that they do
 	dated  uint8 = 0x80 // 2026-11-21 09:38:34 +0000 message
 )
@@ -52,9 +53,10 @@ func parsePrefix(b []byte, onlyStrong bool) prefix {
 		if b[1] == ',' {
 			return rubyLogger(b)
 		}
-		return levelFirst(b, 0, onlyStrong)
-	case c == 0x1b:
-		return levelFirst(b, colour(b), onlyStrong)
+		if p := levelFirst(b, 0, onlyStrong); p.kind != bare || onlyStrong {
+			return p
+		}
+		return wordPrefix(b)
 	case c == '[':
 		if onlyStrong {
 			return prefix{}
@@ -70,6 +72,7 @@ func parsePrefix(b []byte, onlyStrong bool) prefix {
 		if bytes.HasPrefix(b, []byte("[ActiveJob] ")) {
 			return prefix{kind: weak, sig: jobTag}
 		}
+		return bracketPrefix(b)
 	case isDigit(c):
 		p := datedPrefix(b, 0)
 		if p.kind != bare {
@@ -78,7 +81,13 @@ func parsePrefix(b []byte, onlyStrong bool) prefix {
 		if onlyStrong && p.kind == weak {
 			return prefix{}
 		}
+		if p.kind == bare && !onlyStrong {
+			return clockPrefix(b)
+		}
 		return p
+	case onlyStrong && c != 'p':
+	case b[4] == ':':
+		return netPrefix(b)
 	case c == 'p':
 		var p prefix
 		sidekiqPrefix(b, &p, false) // its formatter without times

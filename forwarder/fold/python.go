@@ -2,34 +2,186 @@ package fold
 
 import "bytes"
 
-// python knows a single traceback. Chains of causes and exception groups begin an event each.
-var python = &language{name: "python", opens: pythonOpens, takes: pythonTakes, traits: pythonTraits}
+// python knows tracebacks with their chains and groups, what announces them, and the warnings of two lines.
+var python = &language{name: "python", opens: pythonOpens, takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
 
+// The states are saved: add new ones at the end.
 const (
 	_ uint8 = iota
 	pythonFrames
 	pythonDone
+	pythonEnd       // "KeyError: 'b-2'": a chain may follow
+	pythonGap       // an empty line, perhaps before the heading of a chain
+	pythonChain     // "During handling of the above exception, another exception occurred:"
+	pythonGroup     // the lines of an exception group, each with its bars
+	pythonAnnounced // "Exception in thread Thread-1:": a traceback must follow
+	pythonWarning   // "/app/x.py:12: DeprecationWarning: text": the line of source follows
+	pythonFatal     // "Fatal Python error: Segmentation fault"
+	pythonStack     // "Stack (most recent call last):", "Call stack:": frames without an exception below
 )
 
 var pythonTraits = []traits{
-	pythonFrames: {rule: "python-traceback", wait: waits},
-	pythonDone:   {rule: "python-traceback", wait: soon, done: true},
+	pythonFrames:    {rule: "python-traceback", wait: waits},
+	pythonDone:      {rule: "python-traceback", wait: soon, done: true},
+	pythonEnd:       {rule: "python-traceback", wait: later, head: true},
+	pythonGap:       {rule: "python-traceback", wait: later, loose: true},
+	pythonChain:     {rule: "python-traceback", wait: waits},
+	pythonGroup:     {rule: "python-traceback", wait: later},
+	pythonAnnounced: {rule: "python-traceback", wait: later, own: true},
+	pythonWarning:   {rule: "python-warning", wait: soon, apart: true},
+	pythonFatal:     {rule: "python-crash", wait: waits, own: true},
+	pythonStack:     {rule: "python-traceback", wait: later},
 }
 
+var (
+	tracebackHead = []byte("Traceback (most recent call last):")
+	groupHead     = []byte("  + Exception Group Traceback (most recent call last):")
+)
+
 func pythonOpens(l *line) uint8 {
-	if len(l.msg) > 0 && l.msg[0] == 'T' && bytes.HasPrefix(l.msg, []byte("Traceback (most recent call last):")) {
-		return pythonFrames
+	b := l.msg
+	if len(b) < 10 {
+		return 0
+	}
+	switch b[0] {
+	case ' ':
+		if bytes.HasPrefix(b, groupHead) {
+			return pythonGroup
+		}
+		if bytes.HasPrefix(b, []byte("  File \"")) && bytes.Contains(b, []byte("\", line ")) { // a syntax error of the program itself
+			return pythonFrames
+		}
+	case 'T':
+		if bytes.HasPrefix(b, tracebackHead) {
+			return pythonFrames
+		}
+		if bytes.HasPrefix(b, []byte("Task exception was never retrieved")) {
+			return pythonAnnounced
+		}
+	case 'E':
+		if bytes.HasPrefix(b, []byte("Exception in thread ")) && b[20] != '"' && endsInColon(b) || bytes.HasPrefix(b, []byte("Exception ignored ")) {
+			return pythonAnnounced
+		}
+	case 'P':
+		if bytes.HasPrefix(b, []byte("Process ")) && endsInColon(b) && bytes.Count(b, []byte(" ")) == 1 && bytes.IndexByte(b, '-') > 0 {
+			return pythonAnnounced
+		}
+	case 'F':
+		if bytes.HasPrefix(b, []byte("Fatal Python error: ")) {
+			return pythonFatal
+		}
+	case '-':
+		if bytes.HasPrefix(b, []byte("--- Logging error ---")) {
+			return pythonAnnounced
+		}
+	case '/', '<', 's', '.':
+		if isPythonWarning(b) {
+			return pythonWarning
+		}
+	case 'S':
+		if bytes.HasPrefix(b, []byte("Stack (most recent call last):")) {
+			return pythonStack
+		}
 	}
 	return 0
 }
 
-// pythonTakes: indented lines, then one that is not: the exception.
-func pythonTakes(state uint8, l *line) (uint8, limit) {
-	switch {
-	case state != pythonFrames || len(l.msg) == 0:
-		return 0, never
-	case l.msg[0] == ' ' || l.msg[0] == '\t':
-		return pythonFrames, waits
+// pythonJoins: below a logger's line.
+func pythonJoins(l *line) uint8 {
+	switch b := l.msg; {
+	case len(b) < 10:
+	case bytes.HasPrefix(b, tracebackHead):
+		return pythonFrames
+	case bytes.HasPrefix(b, groupHead):
+		return pythonGroup
+	case bytes.HasPrefix(b, []byte("Stack (most recent call last):")):
+		return pythonStack
 	}
-	return pythonDone, waits
+	return 0
+}
+
+func pythonTakes(state uint8, l *line) (uint8, limit) {
+	b := l.msg
+	switch state {
+	case pythonFrames:
+		switch {
+		case len(b) == 0:
+		case b[0] == ' ' || b[0] == '\t':
+			return pythonFrames, waits
+		default:
+			return pythonEnd, waits
+		}
+	case pythonStack:
+		if indented(l) {
+			return pythonStack, waits
+		}
+	case pythonEnd, pythonGap:
+		switch {
+		case len(b) == 0:
+			return pythonGap, soon
+		case isChain(b):
+			return pythonChain, waits
+		case state == pythonEnd && bytes.HasPrefix(b, []byte("Call stack:")):
+			return pythonFrames, later
+		case state == pythonEnd && bytes.HasPrefix(b, []byte("Arguments: ")):
+			return pythonDone, later
+		}
+	case pythonChain:
+		switch {
+		case len(b) == 0:
+			return pythonChain, later
+		case bytes.HasPrefix(b, tracebackHead):
+			return pythonFrames, waits
+		case bytes.HasPrefix(b, groupHead):
+			return pythonGroup, waits
+		}
+	case pythonGroup:
+		switch t := bytes.TrimLeft(b, " "); {
+		case len(b) == 0:
+			return pythonGap, soon
+		case len(t) < len(b) && len(t) > 0 && (t[0] == '|' || t[0] == '+'):
+			return pythonGroup, waits
+		}
+	case pythonAnnounced:
+		switch {
+		case bytes.HasPrefix(b, tracebackHead):
+			return pythonFrames, waits
+		case bytes.HasPrefix(b, groupHead):
+			return pythonGroup, waits
+		case bytes.HasPrefix(b, []byte("future: ")):
+			return pythonAnnounced, later
+		}
+	case pythonWarning:
+		if bytes.HasPrefix(b, []byte("  ")) && len(b) > 2 && b[2] != ' ' {
+			return pythonDone, soon
+		}
+	case pythonFatal:
+		if len(b) == 0 || indented(l) || bytes.HasPrefix(b, []byte("Python runtime state:")) || bytes.HasPrefix(b, []byte("Current thread 0x")) ||
+			bytes.HasPrefix(b, []byte("Thread 0x")) || bytes.HasPrefix(b, []byte("Extension modules:")) {
+			return pythonFatal, later
+		}
+	}
+	return 0, never
+}
+
+// isChain knows what stands between two tracebacks of one report.
+func isChain(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("During handling of the above exception, another exception occurred:")) ||
+		bytes.HasPrefix(b, []byte("The above exception was the direct cause of the following exception:"))
+}
+
+// isPythonWarning knows "/app/x.py:12: DeprecationWarning: text", as the module warnings writes it.
+func isPythonWarning(b []byte) bool {
+	i := bytes.Index(b[:min(len(b), maxNamed)], []byte("Warning: "))
+	if i < 4 {
+		return false
+	}
+	for i > 0 && isWord(b[i-1]) || i > 0 && b[i-1] == '.' {
+		i--
+	}
+	if i < 5 || b[i-1] != ' ' || b[i-2] != ':' {
+		return false
+	}
+	n := numbered(b[:i-2])
+	return n > 0 && (bytes.HasSuffix(b[:n], []byte(".py")) || b[n-1] == '>' || string(b[:n]) == "sys") && bytes.IndexByte(b[:n], ' ') < 0
 }

@@ -1,7 +1,7 @@
 package fold
 
 // ruby knows what Ruby, Rails, ActiveJob, rake and Sidekiq write about an exception.
-var ruby = &language{name: "ruby", opens: rubyOpens, takes: rubyTakes, calls: rubyCalls, traits: rubyTraits}
+var ruby = &language{name: "ruby", opens: rubyOpens, takes: rubyTakes, calls: rubyCalls, joins: rubyJoins, traits: rubyTraits}
 
 // The states of a Ruby report. They are saved with a source's position: add new ones at the end.
 const (
@@ -59,7 +59,7 @@ const (
 
 var rubyTraits = []traits{
 	railsBlank:        {rule: "rails-report", wait: waits, awaits: true, series: true},
-	railsEmpty:        {rule: "rails-report", wait: soon},
+	railsEmpty:        {rule: "rails-report", wait: soon, blank: true},
 	railsClosed:       {rule: "rails-report", wait: waits},
 	railsMessage:      {rule: "rails-report", wait: waits, awaits: true},
 	railsOldMessage:   {rule: "rails-report", wait: waits},
@@ -78,7 +78,7 @@ var rubyTraits = []traits{
 	jobMessage:        {rule: "activejob-error", wait: waits},
 	jobClosed:         {rule: "activejob-error", wait: waits},
 	jobFrames:         {rule: "activejob-error", wait: waits},
-	traceHead:         {rule: "ruby-backtrace", wait: soon, series: true},
+	traceHead:         {rule: "ruby-backtrace", wait: soon, series: true, head: true},
 	traceFrames:       {rule: "ruby-backtrace", wait: waits},
 	crashThread:       {rule: "ruby-crash", wait: waits},
 	crashMessage:      {rule: "ruby-crash", wait: waits},
@@ -131,6 +131,17 @@ func rubyOpens(l *line) uint8 {
 		if l.fromThread() {
 			return sidekiqContext
 		}
+	}
+	return 0
+}
+
+// rubyJoins: frames below somebody's own words.
+func rubyJoins(l *line) uint8 {
+	switch l.shape {
+	case shapeFrame:
+		return traceFrames
+	case shapeFrom, shapeLevels:
+		return crashFrames
 	}
 	return 0
 }

@@ -6,27 +6,38 @@ import "bytes"
 type shape uint8
 
 const (
-	shapeOther     shape = iota
-	shapeEmpty           // nothing
-	shapeBlank           // two spaces: how Rails writes an empty line of a report
-	shapeIndented        // begins with a blank or tab
-	shapeSource          // "    12: text": annotated source of a template
-	shapeFrame           // "app/models/order.rb:15:in `settle!'", "app/views/orders/show.html.erb:5"
-	shapeFrom            // TAB "from app.rb:5:in `value'": frame of a crash
-	shapeLevels          // TAB " ... 28 levels..."
-	shapeCrash           // "app.rb:8:in `value': message (Class)"
-	shapeThread          // "#<Thread:0x... run> terminated with exception (report_on_exception is true):"
-	shapeClass           // "Class (message"
-	shapeColon           // "Class: message"
-	shapeSuffix          // "message (Class)"
-	shapeCausedBy        // "Caused by:", "Causes:"
-	shapeInfo            // "Information for: Class (message):"
-	shapeAborted         // "rake aborted!"
-	shapeTasks           // "Tasks: TOP => shop:boom"
-	shapeFullTrace       // "(See full trace by running task with --trace)"
-	shapeJobError        // "Error performing FailingJob (Job ID: ...) from Async(default) in 2ms: Class (message):"
-	shapeContext         // {"context":"Job raised exception",...}: Sidekiq's first call
-	shapeRequest         // a line of Rails' own request log: surely an event of its own
+	shapeOther        shape = iota
+	shapeEmpty              // nothing
+	shapeBlank              // two spaces: how Rails writes an empty line of a report
+	shapeIndented           // begins with a blank or tab
+	shapeSource             // "    12: text": annotated source of a template
+	shapeFrame              // "app/models/order.rb:15:in `settle!'", "app/views/orders/show.html.erb:5"
+	shapeFrom               // TAB "from app.rb:5:in `value'": frame of a crash
+	shapeLevels             // TAB " ... 28 levels..."
+	shapeJavaFrame          // TAB "at Billing.main(Billing.java:37)"
+	shapeNodeFrame          // "    at parse (/app/server.js:5:33)"
+	shapeNetFrame           // "   at Shop.Cart.Add(String sku) in /app/Cart.cs:line 12"
+	shapePerlFrame          // TAB "main::inner("y") called at /app/job.pl line 7"
+	shapeMore               // TAB "... 3 more"
+	shapeSuppressed         // TAB "Suppressed: java.lang.X: text"
+	shapeCaret              // "    ^^^^" under a line of source
+	shapeIndentedLast       // none: all from shapeIndented up to here begin with a blank
+	shapeCrash              // "app.rb:8:in `value': message (Class)"
+	shapeThread             // "#<Thread:0x... run> terminated with exception (report_on_exception is true):"
+	shapeClass              // "Class (message"
+	shapeColon              // "Class: message"
+	shapeSuffix             // "message (Class)"
+	shapeCausedBy           // "Caused by:", "Causes:"
+	shapeInfo               // "Information for: Class (message):"
+	shapeAborted            // "rake aborted!"
+	shapeTasks              // "Tasks: TOP => shop:boom"
+	shapeFullTrace          // "(See full trace by running task with --trace)"
+	shapeJobError           // "Error performing FailingJob (Job ID: ...) from Async(default) in 2ms: Class (message):"
+	shapeContext            // {"context":"Job raised exception",...}: Sidekiq's first call
+	shapePHPFrame           // "#0 /app/index.php(6): Cart->add()"
+	shapeStackTrace         // "Stack trace:" of PHP
+	shapeScript             // "/app/server.js:28", where Node found what it throws
+	shapeRequest            // a line of Rails' own request log: surely an event of its own
 )
 
 // shapeOf is called for every line whose place is not plain from its prefix; the first and last bytes decide nearly always.
@@ -49,7 +60,7 @@ func shapeOf(b []byte) shape {
 		case isFrame(b):
 			return shapeFrame
 		}
-		return shapeIndented
+		return indentedShape(b)
 	case c == '\t':
 		switch {
 		case bytes.HasPrefix(b, []byte("\tfrom ")):
@@ -57,7 +68,7 @@ func shapeOf(b []byte) shape {
 		case bytes.HasPrefix(b, []byte("\t ... ")) && bytes.HasSuffix(b, []byte(" levels...")):
 			return shapeLevels
 		}
-		return shapeIndented
+		return indentedShape(b)
 	case c >= 'A' && c <= 'Z':
 		if s := capitalShape(b); s != shapeOther {
 			return s
@@ -71,11 +82,17 @@ func shapeOf(b []byte) shape {
 		if bytes.HasPrefix(b, []byte("#<Class:0x")) {
 			return anonymousClass(b)
 		}
+		if n > 3 && isDigit(b[1]) && isPHPFrame(b) {
+			return shapePHPFrame
+		}
 	case c == '{' && bytes.HasPrefix(b, []byte(`{"context":`)):
 		return shapeContext
 	}
 	switch last {
 	case '\'', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if isScript(b) {
+			return shapeScript
+		}
 		if isFrame(b) {
 			return shapeFrame
 		}
@@ -121,6 +138,9 @@ func capitalShape(b []byte) shape {
 			return shapeRequest
 		}
 	case 'S':
+		if string(b) == "Stack trace:" {
+			return shapeStackTrace
+		}
 		if bytes.HasPrefix(b, []byte("Started ")) && bytes.Contains(b, []byte(` "/`)) && bytes.Contains(b, []byte(" for ")) {
 			return shapeRequest
 		}

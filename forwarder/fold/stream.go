@@ -49,16 +49,30 @@ func (s *Stream) Tick(now int64, emit func(*Event)) {
 	if s.piece.open() && now-s.piece.read >= s.piece.wait() {
 		s.complete(emit)
 	}
+	for s.tick(now, emit) {
+	}
+}
+
+// tick is expire by the times of reading.
+func (s *Stream) tick(now int64, emit func(*Event)) (again bool) {
 	some := false
+	var loose *event
 	for _, e := range s.open {
 		if !e.ended && e != s.piece.of && now-e.lastRead >= e.wait {
+			if len(e.loose) > 0 {
+				loose = e
+				continue
+			}
 			s.end(e)
 			some = true
 		}
 	}
-	if some {
+	if loose != nil {
+		s.peel(loose, emit)
+	} else if some {
 		s.release(emit)
 	}
+	return loose != nil
 }
 
 // Deadline is the earliest time at which Tick would end something; 0 if nothing pends.
@@ -81,6 +95,9 @@ func (s *Stream) Deadline() int64 {
 // Flush ends everything: the source is finished.
 func (s *Stream) Flush(emit func(*Event)) {
 	s.complete(emit)
+	for s.last != nil && len(s.last.loose) > 0 {
+		s.peel(s.last, emit)
+	}
 	for _, e := range s.open {
 		s.end(e)
 	}
@@ -121,6 +138,9 @@ func (s *Stream) Retain() {
 // Force makes room: the largest open event goes out. If it has several lines, all but the last one go out as a part, and it goes
 // on; a single line is ended. Where nothing but one large piece of a line pends, that goes out as a line; a small one stays.
 func (s *Stream) Force(emit func(*Event)) {
+	if s.last != nil && len(s.last.loose) > 0 {
+		s.peel(s.last, emit)
+	}
 	var largest *event
 	for _, e := range s.open {
 		if len(e.lines) > 0 && e != s.piece.of && (largest == nil || e.size > largest.size) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/fairlead/fairlead/internal/near"
 )
 
 // decoder walks one document beside the struct it fills.
@@ -192,8 +194,8 @@ func (d *decoder) suggest(section, key string, v reflect.Value) string {
 	if v.IsValid() {
 		here = append(here, keys(v.Type())...)
 	}
-	if near := nearest(key, here); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
+	if like := near.Word(key, here); like != "" {
+		return fmt.Sprintf("did you mean %q?", like)
 	}
 	for _, path := range d.known() {
 		if strings.HasSuffix(path, "."+key) {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/fairlead/fairlead/internal/near"
 )
 
 // Environment reads the variables that begin with prefix: the prefix, then the path of a key in capitals with _ for the
@@ -33,8 +35,8 @@ func (r *Reader) Environment(prefix string, environ []string) int {
 				names = append(names, k)
 			}
 			fix := ""
-			if near := nearest(name, names); near != "" {
-				fix = fmt.Sprintf("did you mean %s?", near)
+			if like := near.Word(name, names); like != "" {
+				fix = fmt.Sprintf("did you mean %s?", like)
 			}
 			r.report(at, Error, "no such key", fix)
 			continue

@@ -1,4 +1,4 @@
-package document
+package near
 
 import "testing"
 
@@ -8,8 +8,8 @@ func TestNearest(t *testing.T) {
 		"ack_timeoutt": "ack_timeout", "ack-timeout": "ack_timeout", "AckTimeout": "ack_timeout", "timeout": "", "max_byte": "max_bytes", "maxbytes": "max_bytes",
 		"ot": "to", "t": "to", "tsl": "tls", "foo": "", "x": "", "": "", "whenfull": "when_full", "GRACE": "grace", "directory": "",
 	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := Word(word, known); got != want {
+			t.Errorf("Word(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

@@ -1,13 +1,14 @@
-package document
+// Package near finds what a mistyped word was most likely meant to be.
+package near
 
 import (
 	"slices"
 	"strings"
 )
 
-// nearest answers the candidate that word was most likely meant to be, or "" if none is close: of the length of the word,
+// Word answers the candidate that word was most likely meant to be, or "" if none is close: of the length of the word,
 // about a third may differ.
-func nearest(word string, candidates []string) string {
+func Word(word string, candidates []string) string {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	best, bestDistance := "", max(1, (len(word)+1)/3)+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
