@@ -12,6 +12,7 @@ const (
 	dotnetInner        // " ---> System.Y: message"
 	dotnetFrames       // the stack
 	dotnetGap          // an empty line between the exceptions of an AggregateException
+	dotnetLast         // "...<---": the last frame of one of them, after which an empty line comes
 )
 
 var dotnetTraits = []traits{
@@ -19,6 +20,7 @@ var dotnetTraits = []traits{
 	dotnetInner:  {rule: "dotnet-exception", wait: waits, head: true},
 	dotnetFrames: {rule: "dotnet-exception", wait: waits},
 	dotnetGap:    {rule: "dotnet-exception", wait: soon, loose: true},
+	dotnetLast:   {rule: "dotnet-exception", wait: later},
 }
 
 func dotnetOpens(l *line) uint8 {
@@ -34,6 +36,9 @@ func dotnetOpens(l *line) uint8 {
 func dotnetJoins(l *line) uint8 {
 	switch {
 	case l.shape == shapeNetFrame:
+		if bytes.HasSuffix(bytes.TrimSuffix(l.msg, []byte("\r")), []byte("<---")) {
+			return dotnetLast
+		}
 		return dotnetFrames
 	case len(l.msg) < 6:
 		return 0
@@ -50,6 +55,9 @@ func dotnetJoins(l *line) uint8 {
 func dotnetTakes(state uint8, l *line) (uint8, limit) {
 	if state := dotnetJoins(l); state != 0 {
 		return state, waits
+	}
+	if state == dotnetLast && l.shape == shapeEmpty {
+		return dotnetFrames, soon
 	}
 	if state != dotnetFrames {
 		return 0, never

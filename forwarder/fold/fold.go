@@ -9,6 +9,8 @@
 // lines, or two reports line by line into each other without a tag, gets what the shape of the lines suggests.
 package fold
 
+import "slices"
+
 // Pos is where a record lies. File numbers grow in reading order within a source.
 type Pos struct {
 	File       uint32
@@ -97,6 +99,9 @@ func New(cfg Config) (*Folder, error) {
 	rules, err := compileRules(cfg.Rules)
 	if err != nil {
 		return nil, err
+	}
+	if i := slices.Index(langs, golang); i > 0 { // before ruby, which takes "SIGQUIT: quit" for the name of an exception
+		langs = slices.Insert(slices.Delete(slices.Clone(langs), i, i+1), 0, golang)
 	}
 	return &Folder{
 		enabled:  cfg.Enabled,

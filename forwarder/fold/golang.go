@@ -12,6 +12,7 @@ const (
 	goRule  // "==================": the first line of a data race, or not
 	goRace  // "WARNING: DATA RACE"
 	goRaced // the rule that ends it
+	goServe // "http: panic serving 10.0.0.1:1234: text"
 )
 
 var goTraits = []traits{
@@ -20,6 +21,7 @@ var goTraits = []traits{
 	goRule:  {rule: "go-race", wait: soon},
 	goRace:  {rule: "go-race", wait: waits},
 	goRaced: {rule: "go-race", wait: soon, done: true},
+	goServe: {rule: "go-crash", wait: soon, head: true},
 }
 
 func goOpens(l *line) uint8 {
@@ -46,6 +48,10 @@ func goOpens(l *line) uint8 {
 		}
 	case 'g':
 		return goJoins(l)
+	case 'h':
+		if bytes.HasPrefix(b, []byte("http: panic serving ")) {
+			return goServe
+		}
 	case '=':
 		if isRaceRule(b) {
 			return goRule
@@ -80,6 +86,8 @@ func goJoins(l *line) uint8 {
 func goTakes(state uint8, l *line) (uint8, limit) {
 	b := bytes.TrimSuffix(l.bare, []byte("\r"))
 	switch state {
+	case goServe:
+		return 0, never
 	case goRule:
 		if string(b) == "WARNING: DATA RACE" {
 			return goRace, later

@@ -70,7 +70,7 @@ func nodeJoins(l *line) uint8 {
 			return nodeProps
 		}
 		return nodeFrames
-	case bytes.HasPrefix(l.msg, []byte("Node.js v")):
+	case isVersion(l.msg):
 		return nodeDone
 	}
 	return 0
@@ -129,7 +129,7 @@ func nodeTakes(state uint8, l *line) (uint8, limit) {
 			return nodeGap, soon
 		}
 	case nodeGap:
-		if bytes.HasPrefix(b, []byte("Node.js v")) {
+		if isVersion(b) {
 			return nodeDone, later
 		}
 		if l.shape == shapeNodeFrame { // an empty line at the end of the message
@@ -171,6 +171,11 @@ func nodeStack(l *line) (uint8, limit) {
 		return state, waits
 	}
 	return 0, never
+}
+
+// isVersion knows the last line of a crash: "Node.js v20.20.2".
+func isVersion(b []byte) bool {
+	return len(b) > 9 && len(b) < 40 && bytes.HasPrefix(b, []byte("Node.js v")) && isDigit(b[9])
 }
 
 func opensBrace(b []byte) bool { return len(b) > 1 && b[len(b)-1] == '{' && b[len(b)-2] == ' ' }

@@ -8,27 +8,37 @@ var php = &language{name: "php", opens: phpOpens, takes: phpTakes, joins: phpJoi
 
 // Add new states at the end: they are saved.
 const (
-	_         uint8 = iota
-	phpReport       // "PHP Fatal error:  Uncaught ..."
-	phpHead         // "Class: message in /app/index.php:5"
-	phpTrace        // "Stack trace:" and frames
-	phpGap          // an empty line before "Next ..."
-	phpNext         // "Next Class: message"
-	phpThrown       // "  thrown in /app/index.php on line 6"
-	phpCalls        // "PHP Stack trace:", "Call Stack:": xdebug
+	_           uint8 = iota
+	phpReport         // "PHP Fatal error:  Uncaught ..."
+	phpHead           // "Class: message in /app/index.php:5"
+	phpTrace          // "Stack trace:" and frames
+	phpGap            // an empty line before "Next ..."
+	phpNext           // "Next Class: message"
+	phpThrown         // "  thrown in /app/index.php on line 6"
+	phpCalls          // "PHP Stack trace:", "Call Stack:": xdebug
+	phpUncaught       // "PHP Fatal error:  Uncaught X: text": the message ends with its place
 )
 
 var phpTraits = []traits{
-	phpReport: {rule: "php-error", wait: later, own: true, head: true},
-	phpHead:   {rule: "php-trace", wait: later, head: true},
-	phpTrace:  {rule: "php-trace", wait: waits},
-	phpGap:    {rule: "php-trace", wait: soon, loose: true},
-	phpNext:   {rule: "php-trace", wait: waits, head: true},
-	phpThrown: {rule: "php-error", wait: soon},
-	phpCalls:  {rule: "php-error", wait: waits},
+	phpReport:   {rule: "php-error", wait: later, own: true, head: true},
+	phpHead:     {rule: "php-trace", wait: later, head: true},
+	phpTrace:    {rule: "php-trace", wait: waits},
+	phpGap:      {rule: "php-trace", wait: soon, loose: true},
+	phpNext:     {rule: "php-trace", wait: waits, head: true},
+	phpThrown:   {rule: "php-error", wait: soon},
+	phpCalls:    {rule: "php-error", wait: waits},
+	phpUncaught: {rule: "php-error", wait: waits, own: true, head: true},
 }
 
 func phpOpens(l *line) uint8 {
+	state := phpBegins(l)
+	if state == phpReport && bytes.Contains(l.msg[:min(len(l.msg), 60)], []byte(" Uncaught ")) {
+		return phpUncaught
+	}
+	return state
+}
+
+func phpBegins(l *line) uint8 {
 	b := l.msg
 	switch {
 	case len(b) < 8:
@@ -48,7 +58,7 @@ func phpOpens(l *line) uint8 {
 // phpAfterBlank: with display_errors, PHP writes an empty line before each report.
 func phpAfterBlank(l *line) uint8 {
 	if len(l.msg) > 8 && isReport(l.msg, false) {
-		return phpReport
+		return phpOpens(l)
 	}
 	return 0
 }
@@ -67,6 +77,10 @@ func phpTakes(state uint8, l *line) (uint8, limit) {
 	}
 	b := l.msg
 	switch state {
+	case phpUncaught:
+		if len(b) > 8 && endsInPlace(b) {
+			return phpHead, soon
+		}
 	case phpReport, phpThrown, phpCalls:
 		switch {
 		case bytes.HasPrefix(b, []byte("PHP Stack trace:")), bytes.HasPrefix(b, []byte("Call Stack:")):

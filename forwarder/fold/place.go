@@ -215,7 +215,7 @@ func (f *Folder) plainly(l *line, prefixed bool) (*language, uint8) {
 
 // opening are the bytes that begin what a language opens and shapeOf does not know.
 var opening = func() (t [256]bool) {
-	for _, c := range []byte("TEPF-S/<s. pfrg=#(tUWNDRC{[") {
+	for _, c := range []byte("TEPF-S/<s. pfrgh=#(tUWNDRC{[") {
 		t[c] = true
 	}
 	return t

@@ -80,7 +80,63 @@ Traceback (most recent call last):
 ValueError: x
 panic: oops
 
-goroutine 1 [running]:`, "\n")
+goroutine 1 [running]:
+main.main()
+	/app/main.go:33 +0x18e
+==================
+WARNING: DATA RACE
+java.io.IOException: closed
+second line of it
+	at com.acme.Shop.main(Shop.java:37)
+	... 3 more
+Caused by: java.lang.NumberFormatException: x
+	Suppressed: java.lang.X: y
+Exception in thread "main" java.lang.Error: x
+Nov 21, 2026 9:31:34 AM Billing main
+SEVERE: run failed
+TypeError: x is not a function
+    at parse (/app/server.js:5:33)
+    at node:internal/main/run_main_module:28:49 {
+  [cause]: Error: y
+  code: 'ENOENT',
+}
+/app/server.js:28
+  throw x;
+        ^
+Node.js v20.20.2
+{
+  user: 1,
+PHP Fatal error:  Uncaught X: y in /app/i.php:5
+Stack trace:
+#0 {main}
+Next RuntimeException: z in /app/i.php:6
+  thrown in /app/i.php on line 6
+no such bucket at /app/job.pl line 6.
+	main::inner("y") called at /app/job.pl line 7
+Unhandled exception. System.Exception: x
+   at Shop.Cart.Add(String sku) in /app/Cart.cs:line 12
+ ---> System.Exception: inner
+   --- End of inner exception stack trace ---
+fail: Shop.Cart[0]
+      text
+thread 'main' panicked at src/main.rs:2:5:
+stack backtrace:
+   0: rust_begin_unwind
+note: run with RUST_BACKTRACE=1
+During handling of the above exception, another exception occurred:
+  + Exception Group Traceback (most recent call last):
+    | x
+/app/x.py:12: DeprecationWarning: old
+  old()
+ERROR:root:failed
+[31mError: red[0m
+[31m    at f (/a.js:1:2)[0m`, "\n")
+
+func init() {
+	if len(vocabulary) > 128 {
+		panic("streamOf reaches 128 words only")
+	}
+}
 
 // gaps between lines: within each of the waits, and over it.
 var gaps = []time.Duration{0, 10 * time.Microsecond, time.Millisecond, 9 * time.Millisecond, 10 * time.Millisecond, 40 * time.Millisecond, 150 * time.Millisecond, 999 * time.Millisecond, time.Second, 3 * time.Second}
