@@ -16,7 +16,6 @@ var later = []document.Later{
 	{Path: "sources.files.max_bytes", Off: size.Bytes(0)},
 	{Path: "sources.files.delete_acked", Off: false},
 	{Path: "sources.journal.units", Off: []string(nil)},
-	{Path: "record.parse_json", Off: false},
 	{Path: "record.instance", Off: false},
 	{Path: "ecs.settings", Off: document.Any{}},
 	{Path: "ecs.restart", Off: "never"},

@@ -48,7 +48,8 @@ type Files struct {
 
 // Record is the `record` section of the configuration.
 type Record struct {
-	ID bool `yaml:"id"` // add `_id`, the same for the same bytes at every delivery
+	ID        bool `yaml:"id"`         // add `_id`, the same for the same bytes at every delivery
+	ParseJSON bool `yaml:"parse_json"` // the keys of a text that is one JSON object become fields beside `log`
 }
 
 // DefaultConfig reads all containers of the local Docker engine. Spool.Dir is for the caller to set.

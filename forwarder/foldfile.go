@@ -23,6 +23,9 @@ type Folded struct {
 	Part     int    `json:"part,omitempty"` // only of an event over `fold.max_bytes`
 	PartLast bool   `json:"part_last,omitempty"`
 
+	// Fields are those that the event's record has beside its text: level, exception.class, exception.message, exception.frame.
+	Fields map[string]string `json:"fields,omitempty"`
+
 	Lines []FoldedLine `json:"-"` // only if asked for
 }
 
@@ -184,6 +187,16 @@ func (f *fileFold) out(s *fileStream) func(*fold.Event) {
 		}
 		if out.Last-out.First+1 != len(records) {
 			out.Records = records
+		}
+		level, fields := fieldsOf(nil, e)
+		if level != "" || len(fields) > 0 {
+			out.Fields = map[string]string{}
+		}
+		if level != "" {
+			out.Fields["level"] = level
+		}
+		for _, field := range fields {
+			out.Fields[field.Key] = string(bytes.ToValidUTF8(field.Value, []byte("\ufffd")))
 		}
 		if f.explain {
 			out.Lines = s.explain(e)

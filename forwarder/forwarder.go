@@ -243,7 +243,7 @@ func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, 
 		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
-	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add}
+	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add, record: f.cfg.Record}
 	return l
 }
 

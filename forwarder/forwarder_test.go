@@ -41,6 +41,8 @@ type lab struct {
 	got map[string][]string // texts by container or path, in order of arrival
 	in  map[string][]string // the chunks they came in
 
+	each func(*receiver.Event) // if set before the start, is told each event
+
 	stop    func()
 	f       *Forwarder
 	sockets *listen.Sockets // of the life before; nil: none, or those of a process that was killed
@@ -58,6 +60,9 @@ func newLab(t *testing.T) *lab {
 		}
 		l.got[from] = append(l.got[from], string(e.Field("log")))
 		l.in[from] = append(l.in[from], e.Chunk)
+		if l.each != nil {
+			l.each(e)
+		}
 	})
 	if err != nil {
 		t.Fatal(err)

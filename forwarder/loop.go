@@ -469,6 +469,10 @@ func (l *loop) add(st *stream, f *openFile, line fold.Line) {
 		}
 	}
 	st.fold.Add(line, st.emit)
+	if rule := st.fold.RuleGivenUp(); rule != "" && !st.givenUp {
+		st.givenUp = true
+		l.log.Warn("rule takes too long; the stream is folded without it", "rule", rule, "tag", st.source.tag, "path", st.source.name)
+	}
 }
 
 // lastLine ends a file whose last line has no newline, and none will come.

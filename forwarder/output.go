@@ -41,6 +41,11 @@ type output struct {
 	trouble  trouble
 	seq      uint64 // of the newest record appended
 	building int64  // events in frames that are not in the spool yet
+
+	record Record
+	fields []fluent.Field // of the event at hand, as are the next two
+	id     []byte
+	joined []byte
 }
 
 // builder is the frame under construction of one tag.
@@ -89,7 +94,18 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 		s.unmarked = true
 		b.sources = append(b.sources, s)
 	}
-	bad := b.Add(ev.Time, ev.Lines, &st.fields, fluent.Extra{Part: ev.Part, PartLast: ev.PartLast})
+	extra := fluent.Extra{Part: ev.Part, PartLast: ev.PartLast}
+	extra.Level, o.fields = fieldsOf(o.fields[:0], ev)
+	extra.Fields = o.fields
+	if o.record.ID {
+		o.id = eventID(o.id[:0], s, st, s.file(ev.Pos[0].File), ev)
+		extra.ID = o.id
+	}
+	if o.record.ParseJSON {
+		extra.JSON, o.joined = jsonOf(o.joined, ev)
+	}
+	bad := b.Add(ev.Time, ev.Lines, &st.fields, extra)
+	clear(o.fields) // they lie in buffers that are used again
 	o.metrics.badBytes += int64(bad)
 	n := cap(b.Buf)
 	o.bytes += n - b.bytes

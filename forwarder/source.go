@@ -101,6 +101,7 @@ type stream struct {
 	fields  fluent.Fields
 	last    int64 // time of the last record
 	partial bool  // it did not end its line
+	givenUp bool  // the user's rule took too long
 	emit    func(*fold.Event)
 }
 

@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,18 +24,19 @@ type Status struct {
 
 // SourceStatus is one source.
 type SourceStatus struct {
-	Path          string `json:"path"`
-	Tag           string `json:"tag"`
-	Files         int    `json:"files"` // held open
-	LagBytes      int64  `json:"lag_bytes"`
-	PendingBytes  int64  `json:"pending_bytes"` // in open events
-	ReadBytes     int64  `json:"read_bytes"`
-	Lines         int64  `json:"lines"`
-	Events        int64  `json:"events"`
-	Delivered     bool   `json:"delivered"` // read to its end, nothing pending, all acknowledged
-	QuietSeconds  int64  `json:"quiet_seconds"`
-	NewestSeq     uint64 `json:"newest_seq"` // of the newest spool record that holds an event of it
-	DetachedBytes int64  `json:"detached_bytes"`
+	Path          string   `json:"path"`
+	Tag           string   `json:"tag"`
+	Languages     []string `json:"languages,omitempty"` // whose reports were found in its streams
+	Files         int      `json:"files"`               // held open
+	LagBytes      int64    `json:"lag_bytes"`
+	PendingBytes  int64    `json:"pending_bytes"` // in open events
+	ReadBytes     int64    `json:"read_bytes"`
+	Lines         int64    `json:"lines"`
+	Events        int64    `json:"events"`
+	Delivered     bool     `json:"delivered"` // read to its end, nothing pending, all acknowledged
+	QuietSeconds  int64    `json:"quiet_seconds"`
+	NewestSeq     uint64   `json:"newest_seq"` // of the newest spool record that holds an event of it
+	DetachedBytes int64    `json:"detached_bytes"`
 }
 
 // SpoolStatus is the spool.
@@ -125,6 +127,11 @@ func (l *loop) status() Status {
 		o := SourceStatus{
 			Path: s.name, Tag: s.tag, Files: len(s.files), PendingBytes: int64(s.pending), ReadBytes: s.bytes, Lines: s.lines, Events: s.events,
 			QuietSeconds: (now.UnixNano() - s.lastData) / int64(time.Second), NewestSeq: s.lastSeq,
+		}
+		for _, stream := range s.streams {
+			if lang := stream.fold.Language(); lang != "" && !slices.Contains(o.Languages, lang) {
+				o.Languages = append(o.Languages, lang)
+			}
 		}
 		for i, f := range s.files {
 			if i >= s.current {

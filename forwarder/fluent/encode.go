@@ -12,25 +12,35 @@ const IDBytes = 32
 
 // Fields are pairs of a source that are the same in all its events, encoded once. The zero value has none.
 type Fields struct {
-	buf []byte
-	n   int
+	buf  []byte
+	keys []string
 }
 
-// Add appends a pair. Bytes that are not UTF-8 become U+FFFD. The key must be new, and none of log, part, part_last, _id.
+// Add appends a pair. Bytes that are not UTF-8 become U+FFFD. The key must be new, and none of log, part, part_last, _id, level.
 func (f *Fields) Add(key, value string) {
 	f.buf = appendStr(f.buf, toValid(key))
 	f.buf = appendStr(f.buf, toValid(value))
-	f.n++
+	f.keys = append(f.keys, key)
 }
 
 // Len is the number of pairs.
-func (f *Fields) Len() int { return f.n }
+func (f *Fields) Len() int { return len(f.keys) }
 
 // Extra holds what differs from event to event. The zero value adds nothing.
 type Extra struct {
 	Part     int    // above 0: adds `part` and `part_last`
 	PartLast bool   // the last piece of its event
 	ID       []byte // not empty: adds `_id`
+
+	Level  string  // not empty: adds `level`
+	Fields []Field // added as they are; keys must be new
+	JSON   []byte  // an object: its keys are added, except those that the event has without it; other text adds nothing
+}
+
+// Field is a pair of one event. Bytes that are not UTF-8 become U+FFFD.
+type Field struct {
+	Key   string
+	Value []byte
 }
 
 // Builder is one PackedForward frame under construction, and afterwards a place to build the next:
@@ -46,7 +56,11 @@ type Builder struct {
 	entries int // where the entries begin
 	end     int // where the frame ends, once sealed
 	events  int
+	parsed  []byte // pairs of Extra.JSON
 }
+
+// maxParsed is what a Builder keeps for the pairs of the next event.
+const maxParsed = 16 << 10
 
 // Reset begins a frame in Buf, whose memory is used again, after headroom bytes left for the owner.
 func (b *Builder) Reset(tag string, headroom int) {
@@ -68,7 +82,7 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 	}
 	pairs, room := 1, text+64+len(x.ID)
 	if f != nil {
-		pairs += f.n
+		pairs += len(f.keys)
 		room += len(f.buf)
 	}
 	if x.Part > 0 {
@@ -76,6 +90,22 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 	}
 	if len(x.ID) > 0 {
 		pairs++
+	}
+	pairs += len(x.Fields)
+	if x.Level != "" {
+		pairs++
+		room += len(x.Level) + 10
+	}
+	for _, p := range x.Fields {
+		room += len(p.Key) + len(p.Value) + 10
+	}
+	b.parsed = b.parsed[:0]
+	if len(x.JSON) > 0 {
+		var n int
+		if b.parsed, n = appendJSON(b.parsed, f, &x); n > 0 {
+			pairs += n
+			room += len(b.parsed)
+		}
 	}
 
 	buf := slices.Grow(b.Buf, room)
@@ -110,6 +140,21 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 	}
 	if len(x.ID) > 0 {
 		buf = append(appendStrHeader(appendStr(buf, "_id"), len(x.ID)), x.ID...)
+	}
+	if x.Level != "" {
+		buf = appendStr(appendStr(buf, "level"), x.Level)
+	}
+	for _, p := range x.Fields {
+		buf = appendStr(buf, p.Key)
+		if utf8.Valid(p.Value) {
+			buf = append(appendStrHeader(buf, len(p.Value)), p.Value...)
+		} else {
+			buf = appendStr(buf, string(appendValid(nil, p.Value)))
+		}
+	}
+	buf = append(buf, b.parsed...)
+	if cap(b.parsed) > maxParsed {
+		b.parsed = nil
 	}
 	b.Buf = buf
 	b.events++

@@ -213,7 +213,7 @@ func FuzzBuilder(f *testing.F) {
 		fields.Add(key, value)
 		var b Builder
 		b.Reset(tag, 40)
-		b.Add(at, bytes.Split(text, []byte("\n")), fields, Extra{part, last, id})
+		b.Add(at, bytes.Split(text, []byte("\n")), fields, Extra{Part: part, PartLast: last, ID: id})
 		b.Seal()
 		gotTag, entries, _ := decodeFrame(t, b.Frame())
 		if gotTag != tag || len(entries) != 1 {

@@ -1,7 +1,14 @@
 package fold
 
+import "strings"
+
 // Explain says in a sentence what a rule does: the name that an event or Stream.Trace bears.
-func Explain(rule string) string { return rules[rule] }
+func Explain(rule string) string {
+	if strings.HasPrefix(rule, "fold.rules[") {
+		rule = "user-rule"
+	}
+	return rules[rule]
+}
 
 var rules = map[string]string{
 	"line":                "begins an event, or is one",

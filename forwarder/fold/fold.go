@@ -9,7 +9,10 @@
 // lines, or two reports line by line into each other without a tag, gets what the shape of the lines suggests.
 package fold
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Pos is where a record lies. File numbers grow in reading order within a source.
 type Pos struct {
@@ -57,7 +60,8 @@ type Folder struct {
 	free      []*event
 	freeBytes int
 
-	plain []byte // for withoutColours
+	plain []byte               // for withoutColours
+	clock func() time.Duration // to time the user's rules, of which only the difference counts
 }
 
 // What free may hold. It is a list and no sync.Pool, which the collector empties at each of its runs: in a small heap those come
@@ -103,12 +107,14 @@ func New(cfg Config) (*Folder, error) {
 	if i := slices.Index(langs, golang); i > 0 { // before ruby, which takes "SIGQUIT: quit" for the name of an exception
 		langs = slices.Insert(slices.Delete(slices.Clone(langs), i, i+1), 0, golang)
 	}
+	began := time.Now()
 	return &Folder{
 		enabled:  cfg.Enabled,
 		langs:    langs,
 		wait:     int64(cfg.Wait),
 		maxBytes: int(cfg.MaxBytes),
 		rules:    rules,
+		clock:    func() time.Duration { return time.Since(began) },
 	}, nil
 }
 

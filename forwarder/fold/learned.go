@@ -16,6 +16,8 @@ type learned struct {
 	// failed: the line before said that a request failed (Rails: "Completed 500 ..."). Its report comes next, unless another thread
 	// is faster.
 	failed bool
+	// lang is the row of the language whose report came last, from 1; 0 for none yet.
+	lang uint8
 }
 
 const (

@@ -60,6 +60,7 @@ func (s *Stream) Memory() []byte {
 	if k.failed {
 		flags |= 4
 	}
+	flags |= k.lang << 3
 	return append(append(b, flags), ghosts...)
 }
 
@@ -68,7 +69,10 @@ func (s *Stream) SetMemory(b []byte) {
 	if len(b) < memoryBytes || b[0] != memoryVersion || (len(b)-memoryBytes)%ghostBytes != 0 {
 		return
 	}
-	s.learned = learned{score: max(minScore, min(int8(b[1]), maxScore)), layouts: [4]uint8(b[2:6]), byLine: b[6]&1 != 0, strong: b[6]&2 != 0, failed: b[6]&4 != 0}
+	s.learned = learned{score: max(minScore, min(int8(b[1]), maxScore)), layouts: [4]uint8(b[2:6]), byLine: b[6]&1 != 0, strong: b[6]&2 != 0, failed: b[6]&4 != 0, lang: b[6] >> 3}
+	if int(s.learned.lang) > len(languages) {
+		s.learned.lang = 0
+	}
 	for b = b[memoryBytes:]; len(b) > 0 && len(s.open) < maxOpen; b = b[ghostBytes:] {
 		s.haunt(b[:ghostBytes])
 	}

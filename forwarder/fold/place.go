@@ -30,7 +30,7 @@ func (s *Stream) place(emit func(*Event)) *event {
 	switch {
 	case !s.f.enabled:
 		return s.single("line", emit)
-	case s.rule != nil:
+	case s.rule != nil && !s.budget.over:
 		return s.placeByRule(emit)
 	}
 	if s.look() {
@@ -231,6 +231,9 @@ func (s *Stream) direct(e *event) {
 // enter brings e into a state of its language.
 func (s *Stream) enter(e *event, state uint8) {
 	t := &e.lang.traits[state]
+	if !t.head && !t.loose && !t.blank && e.lang != plain && e.taken {
+		s.learned.lang = e.lang.number()
+	}
 	e.state = state
 	e.rule = t.rule
 	if w := s.f.ns(t.wait); e.mode == byShape || w > e.wait {

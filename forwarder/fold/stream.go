@@ -10,8 +10,9 @@ type Stream struct {
 	// Trace, if set, is told which rule placed each line: the positions of its records (valid during the call) and the rule.
 	Trace func(pos []Pos, rule string)
 
-	f    *Folder
-	rule *userRule
+	f      *Folder
+	rule   *userRule
+	budget budget
 
 	open  []*event // events that pend, in the order they began
 	last  *event   // the one that took the line before, nil if it cannot go on
@@ -102,6 +103,14 @@ func (s *Stream) Flush(emit func(*Event)) {
 		s.end(e)
 	}
 	s.release(emit)
+}
+
+// Language is the language whose reports were found in the stream last; "" before the first.
+func (s *Stream) Language() string {
+	if s.learned.lang == 0 {
+		return ""
+	}
+	return languages[s.learned.lang-1].name
 }
 
 // Pending is how many bytes of text pend.
