@@ -108,16 +108,16 @@ func (p *jsonReader) value(dst []byte, depth int) ([]byte, bool) {
 	if p.i >= len(p.b) || depth > maxJSONDepth {
 		return dst, false
 	}
-	switch c := p.b[p.i]; {
-	case c == '"':
+	switch c := p.b[p.i]; c {
+	case '"':
 		return p.text(dst)
-	case c == '{' || c == '[':
+	case '{', '[':
 		return p.group(dst, depth, c == '{')
-	case c == 't':
+	case 't':
 		return append(dst, 0xc3), p.word("true")
-	case c == 'f':
+	case 'f':
 		return append(dst, 0xc2), p.word("false")
-	case c == 'n':
+	case 'n':
 		return append(dst, 0xc0), p.word("null")
 	}
 	return p.number(dst)

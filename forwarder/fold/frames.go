@@ -163,7 +163,8 @@ func isScript(b []byte) bool {
 		return true
 	}
 	dot := bytes.LastIndexByte(p, '.')
-	if dot < 0 || b[0] != '/' && !bytes.HasPrefix(b, []byte("file:///")) && !(len(b) > 2 && b[1] == ':') {
+	absolute := b[0] == '/' || bytes.HasPrefix(b, []byte("file:///")) || b[1] == ':'
+	if dot < 0 || !absolute {
 		return false
 	}
 	switch string(p[dot+1:]) {

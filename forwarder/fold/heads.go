@@ -91,7 +91,7 @@ func isQualified(b []byte) bool {
 	return false
 }
 
-// qualified returns the length of the name at the start of b that has dots in it, and a capital after the last one; or 0.
+// qualified returns the length of the name at the start of b that has dots in it (or a $), and a capital after the last one; or 0.
 func qualified(b []byte) int {
 	i, dot := 0, -1
 	for ; i < len(b) && i < maxNamed; i++ {
@@ -101,6 +101,8 @@ func qualified(b []byte) int {
 			if i == 0 || b[i-1] == '.' {
 				return 0
 			}
+			dot = i
+		case c == '$' && dot < 0 && i > 0: // of the JVM's default package: Billing$BillingException
 			dot = i
 		case isWord(c), c == '$', c >= 0x80, c == '`':
 		case c == '/': // java.base/java.lang.X

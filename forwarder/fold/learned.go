@@ -50,7 +50,7 @@ func (k *learned) see(p *prefix) {
 		copy(k.layouts[1:], k.layouts[:3])
 		k.layouts[0] = p.sig
 	}
-	if k.score < 0 && (p.kind == strong || p.sig == tagged) {
+	if k.score < 0 && (p.kind == strong || p.sig == tagged || p.sig == javaUtil || p.sig == netConsole || p.sig == glog || p.sig == levelName) {
 		k.score = 0 // no accident, whatever was before
 	}
 	k.score = min(k.score+2, maxScore)

@@ -21,7 +21,7 @@ const (
 	nodeGap            // an empty line, perhaps before the last words
 	nodeDone           // "Node.js v20.20.2"
 	nodeWarning        // "(node:7) Warning: text"
-	nodeObject         // "{" alone: console.log of an object, or not
+	nodeObject         // "{" or "[" alone: console.log of an object, or not
 	nodeMore           // a property and a comma, or something opened
 	nodeLast           // the last property
 	nodeObjectDone
@@ -57,7 +57,7 @@ func nodeOpens(l *line) uint8 {
 		return 0
 	case b[0] == '(' && isNodeWarning(b):
 		return nodeWarning
-	case b[len(b)-1] == '{' && l.pre.kind == bare && isObject(b):
+	case b[len(b)-1] == '{' && l.pre.kind == bare && isObject(b), string(b) == "[":
 		return nodeObject
 	}
 	return 0
@@ -144,7 +144,7 @@ func nodeTakes(state uint8, l *line) (uint8, limit) {
 		switch {
 		case state == nodeMore && (string(b) == "}" || string(b) == "]"):
 			return nodeObjectDone, soon
-		case state == nodeObject && !isProperty(b), !indented(l):
+		case state == nodeObject && !isProperty(b) && !isElement(b), !indented(l):
 			return 0, never
 		}
 		switch b[len(b)-1] {
@@ -200,6 +200,15 @@ func isObject(b []byte) bool {
 		t[0] >= 'A' && t[0] <= 'Z' && bytes.IndexByte(t, ' ') < 0 && (isWord(t[len(t)-1]) || t[len(t)-1] == ')'))
 }
 
+// isElement knows "  { id: 1 }," and "  'text',": what JSON would write otherwise.
+func isElement(b []byte) bool {
+	t := bytes.TrimLeft(b, " ")
+	if len(t) < 3 || len(b)-len(t) != 2 {
+		return false
+	}
+	return t[0] == '\'' || t[0] == '{' && isProperty(append([]byte(" "), t[1:]...))
+}
+
 // isProperty knows "  name: ", "  'odd name': ", "  [Symbol(x)]: ", "  [cause]: ": a key without the double quotes of JSON.
 func isProperty(b []byte) bool {
 	t := bytes.TrimLeft(b, " ")
@@ -207,13 +216,10 @@ func isProperty(b []byte) bool {
 		return false
 	}
 	i := 0
-	switch {
-	case t[0] == '\'':
-		if i = bytes.Index(t, []byte("': ")); i < 0 {
-			return false
-		}
-		return true
-	case t[0] == '[':
+	switch t[0] {
+	case '\'':
+		return bytes.Contains(t, []byte("': "))
+	case '[':
 		return bytes.Contains(t, []byte("]: "))
 	}
 	for i < len(t) && (isWord(t[i]) || t[i] == '$') {

@@ -129,10 +129,13 @@ During handling of the above exception, another exception occurred:
 /app/x.py:12: DeprecationWarning: old
   old()
 ERROR:root:failed
-[31mError: red[0m
-[31m    at f (/a.js:1:2)[0m`, "\n")
+ESC[31mError: redESC[0m
+ESC[31m    at f (/a.js:1:2)ESC[0m`, "\n")
 
 func init() {
+	for i := range vocabulary {
+		vocabulary[i] = strings.ReplaceAll(vocabulary[i], "ESC", "\x1b")
+	}
 	if len(vocabulary) > 128 {
 		panic("streamOf reaches 128 words only")
 	}
