@@ -24,7 +24,7 @@ type Folded struct {
 	PartLast bool   `json:"part_last,omitempty"`
 
 	// Fields are those that the event's record has beside its text: level, exception.class, exception.message, exception.frame.
-	Fields map[string]string `json:"fields,omitempty"`
+	Fields map[string]string `json:"-"`
 
 	Lines []FoldedLine `json:"-"` // only if asked for
 }

@@ -41,6 +41,9 @@ func describe(s agent.Status, before *former, now time.Time) string {
 		row("spool", "%s", spool(f.Spool))
 		row("books", "%s", books(f.Ledger))
 		row("flow", "%s", flow(f, before, now))
+		if found := languages(f.Sources); found != "" {
+			row("reports", "%s", found)
+		}
 	}
 	_ = w.Flush() // into memory
 	if s.Forwarder != nil {
@@ -124,6 +127,24 @@ func flow(f *forwarder.Status, before *former, now time.Time) string {
 			amount(int64(float64(max(0, read-formerRead))/seconds)), float64(max(0, acked))/seconds)
 	}
 	return line
+}
+
+// languages says whose reports were found, and in how many sources; "" before the first.
+func languages(list []forwarder.SourceStatus) string {
+	counts := map[string]int{}
+	for _, s := range list {
+		for _, lang := range s.Languages {
+			counts[lang]++
+		}
+	}
+	var found []string
+	for _, lang := range slices.Sorted(maps.Keys(counts)) {
+		found = append(found, fmt.Sprintf("%s in %d", lang, counts[lang]))
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return strings.Join(found, ", ") + " sources"
 }
 
 func totals(f *forwarder.Status) (lines, read, lag int64) {

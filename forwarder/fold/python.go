@@ -18,6 +18,7 @@ const (
 	pythonWarning   // "/app/x.py:12: DeprecationWarning: text": the line of source follows
 	pythonFatal     // "Fatal Python error: Segmentation fault"
 	pythonStack     // "Stack (most recent call last):", "Call stack:": frames without an exception below
+	pythonWarned    // the line of source came
 )
 
 var pythonTraits = []traits{
@@ -31,6 +32,7 @@ var pythonTraits = []traits{
 	pythonWarning:   {rule: "python-warning", wait: soon, apart: true},
 	pythonFatal:     {rule: "python-crash", wait: waits, own: true},
 	pythonStack:     {rule: "python-traceback", wait: later},
+	pythonWarned:    {rule: "python-warning", wait: soon, done: true},
 }
 
 var (
@@ -153,7 +155,7 @@ func pythonTakes(state uint8, l *line) (uint8, limit) {
 		}
 	case pythonWarning:
 		if bytes.HasPrefix(b, []byte("  ")) && len(b) > 2 && b[2] != ' ' {
-			return pythonDone, soon
+			return pythonWarned, soon
 		}
 	case pythonFatal:
 		if len(b) == 0 || indented(l) || bytes.HasPrefix(b, []byte("Python runtime state:")) || bytes.HasPrefix(b, []byte("Current thread 0x")) ||
