@@ -127,7 +127,7 @@ func (s *Stream) takes(e *event) bool {
 		e.rule = "prefix-continuation"
 		return true
 	}
-	if gap >= shortWait || !s.learned.prefixes() || gap >= apart && l.shape == shapeEmpty {
+	if gap >= shortWait || !s.learned.prefixes() || gap >= apart && (l.shape == shapeEmpty || l.pre.kind == weak) {
 		return false
 	}
 	if lang, state := s.opens(false); lang != nil {
