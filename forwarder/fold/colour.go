@@ -5,9 +5,12 @@ import "bytes"
 // Terminal colours are text like any other to the receiver, but say nothing of what a line is. ESC [ 1 ; 34 m is an example; K at the
 // end erases the rest of the line, which programs that colour do as well.
 
+// maxUncoloured is within how many bytes a line must begin to be coloured: no line has its prefix or its shape behind them.
+const maxUncoloured = 128
+
 // withoutColours is b as it is judged: b itself, or a copy that is good until the next call.
 func (f *Folder) withoutColours(b []byte) []byte {
-	i := bytes.IndexByte(b, 0x1b)
+	i := bytes.IndexByte(b[:min(len(b), maxUncoloured)], 0x1b)
 	if i < 0 {
 		return b
 	}

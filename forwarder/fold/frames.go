@@ -34,7 +34,7 @@ func indentedShape(b []byte) shape {
 			return shapeCaret
 		}
 	}
-	if bytes.Contains(t, []byte(" called at ")) && endsInLine(t) {
+	if c := t[len(t)-1]; (isDigit(c) || c == '.' || c == '\r') && bytes.Contains(t, []byte(" called at ")) && endsInLine(t) {
 		return shapePerlFrame
 	}
 	return shapeIndented

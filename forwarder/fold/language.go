@@ -6,6 +6,7 @@ package fold
 // language's own; 0 is "nothing known", and no state may be 255.
 type language struct {
 	name string
+	row  byte // in languages, from 1; 255 for plain
 
 	// opens says which state a line begins that is not known to continue anything; 0: none.
 	opens func(l *line) uint8
@@ -51,6 +52,13 @@ const (
 // languages can be named in the configuration; plain is always there, last. The first that knows a line has it.
 // The rows are saved: add new ones at the end.
 var languages = []*language{python, ruby, golang, java, node, php, perl, dotnet, rust}
+
+func init() {
+	for i, l := range languages {
+		l.row = byte(i + 1)
+	}
+	plain.row = 255
+}
 
 func languageNamed(name string) *language {
 	for _, l := range languages {

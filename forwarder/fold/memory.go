@@ -152,12 +152,12 @@ func (s *Stream) haunt(b []byte) {
 	}
 }
 
-// number names a language in a memory: its row, 255 for plain, 0 for none. The rows must not be reordered.
+// number names a language in a memory: its row, 0 for none. The rows must not be reordered.
 func (l *language) number() byte {
-	if l == plain {
-		return 255
+	if l == nil {
+		return 0
 	}
-	return byte(slices.Index(languages, l) + 1)
+	return l.row
 }
 
 func languageNumbered(n byte) *language {

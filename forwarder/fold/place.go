@@ -160,7 +160,7 @@ func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
 			}
 		}
 	}
-	if e.state == 0 || t.head {
+	if (e.state == 0 || t.head) && (l.shape > shapeBlank || l.shape == shapeOther && joining[l.msg[0]]) {
 		for _, lang := range s.f.langs {
 			if lang.joins == nil || e.mode == byShape && lang == python {
 				continue // a traceback begins an event where no prefix says whose it is
@@ -213,6 +213,14 @@ func (f *Folder) plainly(l *line, prefixed bool) (*language, uint8) {
 	return nil, 0
 }
 
+// joining are the bytes that begin what a language joins and shapeOf does not know.
+var joining = func() (t [256]bool) {
+	for _, c := range []byte("TSsgN-W") {
+		t[c] = true
+	}
+	return t
+}()
+
 // opening are the bytes that begin what a language opens and shapeOf does not know.
 var opening = func() (t [256]bool) {
 	for _, c := range []byte("TEPF-S/<s. pfrgh=#(tUWNDRC{[") {
@@ -231,8 +239,8 @@ func (s *Stream) direct(e *event) {
 // enter brings e into a state of its language.
 func (s *Stream) enter(e *event, state uint8) {
 	t := &e.lang.traits[state]
-	if !t.head && !t.loose && !t.blank && e.lang != plain && e.taken {
-		s.learned.lang = e.lang.number()
+	if e.taken && !t.head && !t.loose && !t.blank && e.lang != plain {
+		s.learned.lang = e.lang.row
 	}
 	e.state = state
 	e.rule = t.rule

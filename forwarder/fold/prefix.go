@@ -53,6 +53,9 @@ func parsePrefix(b []byte, onlyStrong bool) prefix {
 		if b[1] == ',' {
 			return rubyLogger(b)
 		}
+		if b[1] >= 'a' && b[3] != ' ' { // a word, and no month
+			return prefix{}
+		}
 		if p := levelFirst(b, 0, onlyStrong); p.kind != bare || onlyStrong {
 			return p
 		}
