@@ -118,7 +118,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	sender := fluent.NewSender(f.cfg.Forward, q, f.log.With("component", "fluent"), f.sendM)
 	log := f.log.With("component", "tail")
 	inLog := f.log.With("component", "listen")
-	in, err := newInbound(f.inFold, sp, inLog, f.metrics)
+	in, err := newInbound(f.cfg.Record, f.inFold, sp, inLog, f.metrics)
 	if err != nil {
 		return err
 	}

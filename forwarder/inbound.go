@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,8 @@ type inbound struct {
 	alarm   *alarm
 	began   time.Time
 
+	parseJSON bool
+
 	appended func() // wakes the sender
 
 	mu       sync.Mutex // guards what follows
@@ -60,6 +63,9 @@ type inbound struct {
 	recalled inRecall // what an earlier life said in its marks
 	recovers bool     // not all of what it left was given to the folds yet
 	stopped  bool     // run has ended or is to end
+
+	fields []fluent.Field // of one event
+	joined []byte         // its text, where it is JSON of several lines
 
 	spare    [][]byte
 	spareN   int
@@ -99,13 +105,13 @@ type inputRecord struct {
 	pending int
 }
 
-func newInbound(folding *fold.Folder, sp *spool.Spool, log *slog.Logger, m *metrics) (*inbound, error) {
+func newInbound(cfg Record, folding *fold.Folder, sp *spool.Spool, log *slog.Logger, m *metrics) (*inbound, error) {
 	a, err := newAlarm()
 	if err != nil {
 		return nil, err
 	}
 	return &inbound{
-		folding: folding, spool: sp, log: log, metrics: m, alarm: a, began: time.Now(),
+		folding: folding, spool: sp, log: log, metrics: m, alarm: a, began: time.Now(), parseJSON: cfg.ParseJSON,
 		streams: map[string]*inStream{}, builders: map[string]*inBuilder{}, moved: make(chan struct{}),
 	}, nil
 }
@@ -224,7 +230,8 @@ func (in *inbound) emit(st *inStream, ev *fold.Event) {
 	}
 	st.emitted = true
 	b := in.builder([]byte(st.tag))
-	bad := b.Add(t, ev.Lines, &st.fields, fluent.Extra{Part: ev.Part, PartLast: ev.PartLast})
+	bad := b.Add(t, ev.Lines, &st.fields, in.extra(st, ev))
+	clear(in.fields) // they lie in buffers that are used again
 	in.received++
 	in.building++
 	in.metrics.foldEvents.Inc()
@@ -234,6 +241,21 @@ func (in *inbound) emit(st *inStream, ev *fold.Event) {
 	if len(ev.Pos) > 1 {
 		in.metrics.foldLines.Add(float64(len(ev.Pos) - 1))
 	}
+}
+
+// extra is what the text says of itself, where the client has not said it.
+func (in *inbound) extra(st *inStream, ev *fold.Event) fluent.Extra {
+	x := fluent.Extra{Part: ev.Part, PartLast: ev.PartLast}
+	x.Level, in.fields = fieldsOf(in.fields[:0], ev)
+	if st.fields.Has("level") {
+		x.Level = ""
+	}
+	in.fields = slices.DeleteFunc(in.fields, func(f fluent.Field) bool { return st.fields.Has(f.Key) })
+	x.Fields = in.fields
+	if in.parseJSON {
+		x.JSON, in.joined = jsonOf(in.joined, ev)
+	}
+	return x
 }
 
 // builder finds or makes the frame under construction of a tag.
