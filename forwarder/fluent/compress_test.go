@@ -163,7 +163,9 @@ func (r *rig) addPacked(form string, frames, lines, bytes int) {
 	r.q.packer = nil
 }
 
-func compressing(form string) func(*Sender) { return func(s *Sender) { s.cfg.Compress = form } }
+func compressing(form string) func(*Sender) {
+	return func(s *Sender) { patient(s); s.cfg.Compress = form }
+}
 
 func TestCompressedDelivers(t *testing.T) {
 	for _, form := range forms[1:] {

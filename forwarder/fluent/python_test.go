@@ -93,7 +93,7 @@ func TestIndependentReceiver(t *testing.T) {
 				r.add(40, 3, 500)
 				r.add(5, 3, 100_000)
 			}
-			r.start(func(s *Sender) { r.trusting(s); c.change(r, s) }, scheme+"127.0.0.1:"+port)
+			r.start(func(s *Sender) { r.trusting(s); patient(s); c.change(r, s) }, scheme+"127.0.0.1:"+port)
 			if c.denied {
 				r.until("it is said", func() bool { return strings.Contains(r.s.Status().LastError, c.want) })
 			} else {

@@ -50,6 +50,9 @@ func (r *secureRig) tls() string { return "tls://" + r.recv.Addr() }
 // trusting has the sender believe the rig's CA.
 func (r *secureRig) trusting(s *Sender) { s.credentials.CA = r.caFile }
 
+// patient is for what is not about timeouts: a busy machine takes its time.
+func patient(s *Sender) { s.cfg.AckTimeout = 10 * time.Second }
+
 func withKey(s *Sender) { s.client.SharedKey = "the key" }
 
 func all(change ...func(*Sender)) func(*Sender) {
@@ -76,7 +79,7 @@ func TestTLSDelivers(t *testing.T) {
 				r.add(1, 1, []int{60, 5000, 40000, 300000}[rnd.IntN(4)])
 			}
 			r.add(1, 1, 9<<20)
-			r.start(all(r.trusting, withKey), r.tls())
+			r.start(all(r.trusting, withKey, patient), r.tls())
 			r.check(0)
 			for range 20 { // acks are read by either goroutine
 				r.add(30, 1, 100)
@@ -108,7 +111,7 @@ func TestTLSFaults(t *testing.T) {
 			r := newSecureRig(t)
 			r.recv.Set(c.b)
 			r.add(c.frames/2, 1, 50)
-			r.start(r.trusting, r.tls())
+			r.start(all(r.trusting, patient), r.tls())
 			r.add(c.frames/2, 2, 100)
 			r.check(c.repeats)
 			r.stop()
@@ -133,7 +136,7 @@ func TestTLSFaults(t *testing.T) {
 	t.Run("the end is noticed while idle", func(t *testing.T) {
 		t.Parallel()
 		r := newSecureRig(t)
-		r.start(func(s *Sender) { r.trusting(s); s.cfg.Heartbeat = time.Minute }, r.tls())
+		r.start(all(r.trusting, patient, func(s *Sender) { s.cfg.Heartbeat = time.Minute }), r.tls())
 		r.add(1, 1, 50)
 		r.check(0)
 		r.recv.DropConnections()
@@ -160,8 +163,8 @@ func TestTLSFaults(t *testing.T) {
 		t.Parallel()
 		r := newSecureRig(t)
 		r.recv.Set(receiver.Behaviour{BytesPerSecond: 1 << 20})
-		r.start(r.trusting, r.tls())
-		r.add(1, 1, 3<<19)
+		r.start(func(s *Sender) { r.trusting(s); s.cfg.AckTimeout = time.Second }, r.tls())
+		r.add(1, 1, 4<<20)
 		r.check(0)
 		if n := r.disconnects(ackTimeout); n > 0 {
 			t.Errorf("%d ack timeouts", n)
@@ -177,7 +180,7 @@ func TestTLSFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = b.Close() }()
-			r.start(func(s *Sender) { r.trusting(s); s.cfg.Heartbeat = 10 * time.Second }, "tls://"+b.Addr())
+			r.start(all(r.trusting, patient, func(s *Sender) { s.cfg.Heartbeat = 10 * time.Second }), "tls://"+b.Addr())
 			for range 5 {
 				r.add(20, 1, 100)
 				r.check(0)
@@ -305,7 +308,7 @@ func TestSecurityRecovers(t *testing.T) {
 	server := &handshake.Server{Hostname: "s", SharedKey: "another key"}
 	r.recv.Secure(receiver.Security{TLS: r.ca.Server("127.0.0.1"), Handshake: server})
 	r.add(50, 1, 50)
-	r.start(all(r.trusting, withKey, func(s *Sender) { s.tune.slowBackoff = 50 * time.Millisecond }), r.tls())
+	r.start(all(r.trusting, withKey, patient, func(s *Sender) { s.tune.slowBackoff = 50 * time.Millisecond }), r.tls())
 	r.until("failures", func() bool { return r.s.Status().Failures >= 3 })
 	r.recv.Secure(receiver.Security{TLS: r.ca.Server("127.0.0.1"), Handshake: &handshake.Server{Hostname: "s", SharedKey: "the key"}})
 	r.check(0)
@@ -320,7 +323,7 @@ func TestServerName(t *testing.T) {
 	t.Parallel()
 	r := newSecureRig(t)
 	r.recv.Secure(receiver.Security{TLS: r.ca.Server("logs.internal")})
-	r.start(func(s *Sender) { r.trusting(s); s.credentials.ServerName = "logs.internal" }, r.tls())
+	r.start(func(s *Sender) { r.trusting(s); patient(s); s.credentials.ServerName = "logs.internal" }, r.tls())
 	r.add(1, 1, 50)
 	r.check(0)
 	r.stop()
@@ -336,7 +339,7 @@ func TestFilesAreReloaded(t *testing.T) {
 	cert, key := r.ca.Issue(time.Hour, "client")
 	r.put(r.cert, cert)
 	r.put(r.keyFile, key)
-	r.start(func(s *Sender) { r.trusting(s); s.credentials.Cert, s.credentials.Key = r.cert, r.keyFile }, r.tls())
+	r.start(func(s *Sender) { r.trusting(s); patient(s); s.credentials.Cert, s.credentials.Key = r.cert, r.keyFile }, r.tls())
 	next := func(want string) {
 		t.Helper()
 		r.recv.DropConnections()
@@ -379,7 +382,7 @@ func TestNoKeepalive(t *testing.T) {
 	r.recv.Secure(receiver.Security{Handshake: &handshake.Server{Hostname: "s", SharedKey: "the key", Single: true}})
 	r.recv.Set(receiver.Behaviour{CloseAfterMessage: true})
 	r.add(30, 1, 50)
-	r.start(withKey)
+	r.start(all(withKey, patient))
 	r.check(0)
 	if got := r.recv.Stats(); got.Connections > 31 || got.Pings > 0 {
 		t.Errorf("%+v for 30 frames", got)
@@ -443,7 +446,7 @@ func TestBytesOnTheWire(t *testing.T) {
 			t.Parallel()
 			r := newSecureRig(t)
 			r.recv.Secure(c.secure(r))
-			r.start(all(c.change(r), func(s *Sender) { s.cfg.Heartbeat = time.Minute }), c.to(r))
+			r.start(all(c.change(r), patient, func(s *Sender) { s.cfg.Heartbeat = time.Minute }), c.to(r))
 			for range 5 {
 				r.add(200, 1, 1000)
 				r.add(20, 1, 200_000)
