@@ -22,7 +22,7 @@ func (w *wire) pushTLS(fd int) bool {
 			w.accepted.Store(mono())
 		}
 		switch {
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return false
 		case err != nil:
 			w.err = os.NewSyscallError("write", err)

@@ -75,10 +75,10 @@ func TestTLSDelivers(t *testing.T) {
 			config.MaxVersion = c.version
 			r.recv.Secure(receiver.Security{TLS: config, Handshake: &handshake.Server{Hostname: "s", SharedKey: "the key"}})
 			rnd := rand.New(rand.NewPCG(3, 4))
-			for range 300 {
+			for range 150 {
 				r.add(1, 1, []int{60, 5000, 40000, 300000}[rnd.IntN(4)])
 			}
-			r.add(1, 1, 9<<20)
+			r.add(1, 1, 2<<20)
 			r.start(all(r.trusting, withKey, patient), r.tls())
 			r.check(0)
 			for range 20 { // acks are read by either goroutine
