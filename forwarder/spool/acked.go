@@ -127,6 +127,10 @@ func (s *Spool) Ack(seq uint64) (int, error) {
 // cursor moves the cursor to seq. mu is held.
 func (s *Spool) cursor(seq uint64) {
 	s.acked = max(s.acked, seq)
+	if len(s.reader.alone) > 0 && s.count.frames == 0 {
+		s.acked = max(s.acked, s.last)
+	}
+	s.reader.alone.forget(s.acked)
 	if len(s.segs) > 1 && s.segs[0].frames == 0 {
 		s.poke()
 	}

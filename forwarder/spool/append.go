@@ -23,7 +23,10 @@ func (s *Spool) Append(recs []*Record) (int, error) {
 	now := s.now()
 	done, retried := 0, false
 	for done < len(recs) {
-		n, err := s.write(recs[done:], now)
+		n, err := 0, s.restore(now)
+		if err == nil {
+			n, err = s.write(recs[done:], now)
+		}
 		done += n
 		switch {
 		case err == nil:
@@ -33,8 +36,10 @@ func (s *Spool) Append(recs []*Record) (int, error) {
 			}
 			s.setFull(now, err)
 			return done, err
-		case retried:
-			return done, fmt.Errorf("append to spool: %w", err)
+		case retried || errors.Is(err, errRestoring):
+			err = fmt.Errorf("append to spool: %w", err)
+			s.setFull(now, err)
+			return done, err
 		default: // the segment it failed in is closed; what is wrong with it need not be wrong with the next
 			retried = true
 		}
@@ -174,6 +179,9 @@ func (s *Spool) publish(g *segment, recs []*Record) {
 		s.count.events += int64(h.events)
 		s.count.bytes += int64(h.frame)
 		s.count.appended += int64(h.events)
+		if r.Replayed {
+			s.count.replayed += int64(h.events)
+		}
 	}
 	s.last = s.seq
 }

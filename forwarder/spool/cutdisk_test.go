@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -16,7 +17,7 @@ type cutDisk struct {
 	t       testing.TB
 	rng     *rand.Rand
 	dir     string
-	names   map[string]*inode // as the running kernel sees it
+	names   map[string]*inode // as the running kernel sees it; the path below dir. A folder is an inode too
 	durable map[string]*inode // entries surely on disk
 	entries []entry           // changes of the directory since it was synced, in order
 	open    []*cutFile
@@ -25,6 +26,7 @@ type cutDisk struct {
 	// A process ends at the operation when countdown reaches 0.
 	countdown int
 	faults    faults
+	lies      func(op, name string) bool // syncs that do nothing: "file", "recovered" or "dir"
 }
 
 // faults are the shares of operations that fail.
@@ -47,6 +49,7 @@ func (e entry) apply(names map[string]*inode) {
 
 // inode is a file: its bytes on disk and what was written since.
 type inode struct {
+	folder bool
 	disk   []byte
 	ops    []fileOp
 	ghosts []fileOp // written before a sync that failed: no later sync brings them to disk
@@ -76,24 +79,37 @@ func (d *cutDisk) tick() {
 }
 
 type cutFile struct {
-	d   *cutDisk
-	ino *inode
-	f   *os.File
+	d    *cutDisk
+	name string
+	op   string
+	ino  *inode
+	f    *os.File
 }
 
-func (d *cutDisk) handle(path string, flag int) (file, error) {
+// name is the path below the directory.
+func (d *cutDisk) name(path string) string {
+	rel, err := filepath.Rel(d.dir, path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return rel
+}
+
+func (d *cutDisk) lie(op, name string) bool { return d.lies != nil && d.lies(op, name) }
+
+func (d *cutDisk) handle(op, path string, flag int) (file, error) {
 	f, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Base(path)
+	name := d.name(path)
 	ino := d.names[name]
 	if ino == nil {
 		ino = &inode{}
 		d.names[name] = ino
 		d.entries = append(d.entries, entry{name: name, ino: ino})
 	}
-	c := &cutFile{d, ino, f}
+	c := &cutFile{d, name, op, ino, f}
 	d.open = append(d.open, c)
 	return c, nil
 }
@@ -103,11 +119,13 @@ func (d *cutDisk) create(path string) (file, error) {
 	if d.chance(d.faults.create) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EIO}
 	}
-	return d.handle(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	return d.handle("file", path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (d *cutDisk) openAcked(path string) (file, error) { return d.handle(path, os.O_RDWR|os.O_CREATE) }
-func (d *cutDisk) openSync(path string) (file, error)  { return d.handle(path, os.O_RDWR) }
+func (d *cutDisk) openAcked(path string) (file, error) {
+	return d.handle("file", path, os.O_RDWR|os.O_CREATE)
+}
+func (d *cutDisk) openSync(path string) (file, error) { return d.handle("recovered", path, os.O_RDWR) }
 
 func (d *cutDisk) remove(path string) error {
 	d.tick()
@@ -117,7 +135,7 @@ func (d *cutDisk) remove(path string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	name := filepath.Base(path)
+	name := d.name(path)
 	delete(d.names, name)
 	d.entries = append(d.entries, entry{name: name})
 	return nil
@@ -128,27 +146,43 @@ func (d *cutDisk) rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	a, b := filepath.Base(from), filepath.Base(to)
+	a, b := d.name(from), d.name(to)
 	d.names[b] = d.names[a]
 	delete(d.names, a)
 	d.entries = append(d.entries, entry{name: b, ino: d.names[b], was: a})
 	return nil
 }
 
-func (d *cutDisk) mkdir(path string) error { return os.MkdirAll(path, 0o700) }
+func (d *cutDisk) mkdir(path string) error {
+	name := d.name(path)
+	if name != "." && name != ".." && d.names[name] == nil {
+		d.tick()
+		ino := &inode{folder: true}
+		d.names[name] = ino
+		d.entries = append(d.entries, entry{name: name, ino: ino})
+	}
+	return os.MkdirAll(path, 0o700)
+}
 
 func (d *cutDisk) syncDir(path string) error {
-	if path != d.dir {
+	if !strings.HasPrefix(path, d.dir) {
 		return nil
 	}
 	d.tick()
 	if d.chance(d.faults.sync) {
 		return &os.PathError{Op: "fsync", Path: path, Err: syscall.EIO}
 	}
-	for _, e := range d.entries {
-		e.apply(d.durable)
+	name := d.name(path)
+	if d.lie("dir", name) {
+		return nil
 	}
-	d.entries = nil
+	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+		if filepath.Dir(e.name) != name {
+			return false
+		}
+		e.apply(d.durable)
+		return true
+	})
 	return nil
 }
 
@@ -207,6 +241,9 @@ func (c *cutFile) sync() error {
 		c.ino.ops = nil
 		return syscall.EIO
 	}
+	if c.d.lie(c.op, c.name) {
+		return nil
+	}
 	for _, op := range c.ino.ops {
 		c.ino.disk = op.apply(c.ino.disk)
 	}
@@ -241,6 +278,10 @@ func (d *cutDisk) closeAll() {
 func (d *cutDisk) kernelImage(dir string) {
 	d.closeAll()
 	for _, name := range d.sorted(d.names) {
+		if d.names[name].folder {
+			d.mustMkdir(filepath.Join(dir, name))
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(d.dir, name))
 		if err != nil {
 			d.t.Fatal(err)
@@ -250,6 +291,12 @@ func (d *cutDisk) kernelImage(dir string) {
 		}
 	}
 	d.dir, d.countdown = dir, -1
+}
+
+func (d *cutDisk) mustMkdir(path string) {
+	if err := os.Mkdir(path, 0o700); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // cutImage writes to dir what the disk may hold after a power cut, and goes on there.
@@ -270,6 +317,15 @@ func (d *cutDisk) cutImage(dir string) {
 			survivors[ino] = &inode{disk: ino.survive(d.rng, mood)}
 		}
 		names[name] = survivors[ino]
+		if ino.folder {
+			survivors[ino].folder = true
+			d.mustMkdir(filepath.Join(dir, name))
+			continue
+		}
+		if up := filepath.Dir(name); up != "." && names[up] == nil { // lost with its folder
+			delete(names, name)
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), survivors[ino].disk, 0o600); err != nil {
 			d.t.Fatal(err)
 		}
@@ -298,7 +354,21 @@ func (n *inode) survive(rng *rand.Rand, mood int) []byte {
 		}
 		b = op.apply(b)
 	}
+	if end := n.size(); mood > 1 && int64(len(b)) < end && rng.IntN(4) == 0 {
+		b = append(b, make([]byte, end-int64(len(b)))...) // the file grew, its blocks did not come
+	}
 	return b
+}
+
+// size is that of the file as the kernel sees it.
+func (n *inode) size() int64 {
+	size := int64(len(n.disk))
+	for _, op := range append(slices.Clone(n.ghosts), n.ops...) {
+		if size = max(size, op.off+int64(len(op.data))); op.data == nil {
+			size = op.off
+		}
+	}
+	return size
 }
 
 func (d *cutDisk) sorted(m map[string]*inode) []string {

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 )
 
 // cope deals with a record that Next could not read. A disk that does not answer is waited for; bytes that are wrong do not get
@@ -75,7 +73,7 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 			lost.take(q)
 		}
 	}
-	found = slices.DeleteFunc(found, func(q place) bool { return q.seq <= s.acked })
+	found = slices.DeleteFunc(found, func(q place) bool { return q.seq <= s.acked || r.alone.has(q.seq) })
 	if rest { // every un-acked frame before p was handed out
 		for _, q := range r.flight {
 			if q.seg == g && q.off < p.off {
@@ -135,18 +133,4 @@ func (s *Spool) limit(g *segment) uint64 {
 		}
 	}
 	return 1<<64 - 1
-}
-
-// reopen reaches a segment whose name is gone through the descriptor that writes it, if there still is one.
-func (s *Spool) reopen(g *segment, why error) (*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g.w == nil {
-		return nil, why
-	}
-	f, err := os.Open(filepath.Join("/proc/self/fd", strconv.Itoa(int(g.w.fd().Fd()))))
-	if err != nil {
-		return nil, why
-	}
-	return f, nil
 }

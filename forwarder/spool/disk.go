@@ -32,7 +32,7 @@ type file interface {
 type osDisk struct{}
 
 func (osDisk) create(path string) (file, error) {
-	return openFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	return openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL) // also to read: should its name be removed, the handle is what is left
 }
 
 func (osDisk) openAcked(path string) (file, error) { return openFile(path, os.O_RDWR|os.O_CREATE) }

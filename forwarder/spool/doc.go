@@ -15,5 +15,5 @@
 // a frame is handed out a second time. And what a disk loses after it has reported an error to the sync of a process that is
 // killed then is found to be lost, not prevented.
 //
-// One goroutine appends (or several under a lock of their owner's), one, the sender's, owns the Reader and acks, one runs Run.
+// One goroutine appends (others may bring in replayed records at any time), one, the sender's, owns the Reader and acks, one runs Run.
 package spool

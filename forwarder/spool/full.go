@@ -32,6 +32,9 @@ func (s *Spool) room(now time.Time, n int64, newSegment bool) (int64, error) {
 		sp.at, sp.tried, sp.left = now, true, free-int64(s.cfg.MinFree)
 	}
 	// A directory that is gone is made again by the write; other errors will show there as well.
+	if sp.err == nil && sp.left < n && s.cfg.MinFree == 0 {
+		return 0, fmt.Errorf("%w: there is no room left on the disk", ErrFull)
+	}
 	if sp.err == nil && sp.left < n {
 		return 0, fmt.Errorf("%w: less than spool.min_free (%v) would be left on the disk", ErrFull, s.cfg.MinFree)
 	}
@@ -71,7 +74,7 @@ func (s *Spool) fullDisk(err error) error {
 	return fmt.Errorf("%w: %w", ErrFull, err)
 }
 
-// setFull notes since when and why Append refuses.
+// setFull notes since when and why Append refuses: because the spool is full, or because the disk fails.
 func (s *Spool) setFull(now time.Time, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,11 +82,15 @@ func (s *Spool) setFull(now time.Time, why error) {
 	case why == nil && s.fullSince.IsZero():
 	case why == nil:
 		s.settleFull(now)
-		s.log.Info("spool takes events again", "full_for", s.fullFor)
+		s.log.Info("spool takes events again", "path", s.cfg.Dir, "full_for", s.fullFor)
 	case s.fullSince.IsZero():
 		s.fullSince = now
 		s.fullWhy = why.Error()
-		s.log.Warn("spool is full, reading waits", "why", why, "pending_bytes", size.Bytes(s.count.bytes).String(), "pending_events", s.count.events)
+		msg := "spool is full, reading waits"
+		if !errors.Is(why, ErrFull) {
+			msg = "spool cannot be written, reading waits"
+		}
+		s.log.Warn(msg, "path", s.cfg.Dir, "why", why, "pending_bytes", size.Bytes(s.count.bytes).String(), "pending_events", s.count.events)
 	default:
 		s.fullWhy = why.Error()
 	}

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -60,10 +59,7 @@ func (r *Reader) open(g *segment) error {
 		r.file, r.fileSeg = nil, nil
 	}
 	r.blockN = 0
-	f, err := nowait.Open(g.path, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		f, err = r.s.reopen(g, err)
-	}
+	f, err := r.s.openSegment(g)
 	if err != nil {
 		return err
 	}

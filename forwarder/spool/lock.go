@@ -15,9 +15,11 @@ import (
 // ErrLocked is in the error of Open when another process, or another Spool of this one, has the directory.
 var ErrLocked = errors.New("another daemon uses it")
 
+const lockName = "lock"
+
 // lock takes the directory for this process. The lock goes with the descriptor, so a killed holder leaves none behind.
 func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge("segments", "Segment files of the spool.", func(st Stats, _ *Spool) float64 { return float64(st.Segments) })
 	gauge("disk_bytes", "Bytes of all segment files.", func(st Stats, _ *Spool) float64 { return float64(st.Bytes) })
 	gauge("capacity_bytes", "Bytes the spool may take (spool.max_bytes).", func(st Stats, _ *Spool) float64 { return float64(st.Capacity) })
-	counter("full_seconds_total", "Seconds in which the spool took no frames because it was full.", func(st Stats, _ *Spool) float64 { return st.FullFor.Seconds() })
+	counter("full_seconds_total", "Seconds in which the spool took no frames: it was full, or the disk failed.", func(st Stats, _ *Spool) float64 { return st.FullFor.Seconds() })
 	m.badSegments = f.NewCounter(prometheus.CounterOpts{
 		Namespace: "fairlead", Subsystem: "spool", Name: "bad_segments_total", Help: "Segments in which damage was found.",
 	})

@@ -1,11 +1,14 @@
 package spool
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,15 +41,23 @@ type sentFrame struct {
 	lines int
 }
 
-func history(t testing.TB, dir string, seed uint64, r rules, marker bool) error {
+// variant is what the histories are played with: the rules, or all but one.
+type variant struct {
+	rules    rules
+	noMarker bool
+	lies     func(op, name string) bool // syncs that do nothing
+}
+
+func history(t testing.TB, dir string, seed uint64, v variant) error {
 	rng := rand.New(rand.NewPCG(seed, 0x5b001))
 	p := &play{
-		t: t, rng: rng, dir: dir, rules: r, clock: time.Unix(1_700_000_000, 0),
-		w:    &world{rng: rng, files: map[int]*logFile{}, marker: marker, ids: map[string]string{}, order: map[[2]int]int{}, ordered: true},
+		t: t, rng: rng, dir: dir, rules: v.rules, clock: time.Unix(1_700_000_000, 0),
+		w:    &world{rng: rng, files: map[int]*logFile{}, marker: !v.noMarker, ids: map[string]string{}, order: map[[2]int]int{}, ordered: true},
 		cuts: rng.IntN(3) > 0, damage: rng.IntN(4) == 0, ticks: rng.IntN(2) == 0, clients: rng.IntN(2) == 0,
 		seg: 300 + rng.Int64N(1500),
 	}
 	p.d = newCutDisk(t, rng, p.newDir())
+	p.d.lies = v.lies
 	p.cfg = Config{MaxBytes: size.MiB, WhenFull: WhenFullWait, SyncAfter: 5 * time.Second}
 	if rng.IntN(3) == 0 {
 		p.cfg.MaxBytes = size.Bytes(8 * p.seg)
@@ -173,6 +184,8 @@ func (p *play) turn() error {
 		if p.clients {
 			return o.burst(clientSource+p.rng.IntN(2), 1+p.rng.IntN(4))
 		}
+	case n < 79:
+		return p.refused()
 	case n < 88:
 		return p.send()
 	case n < 95:
@@ -242,6 +255,72 @@ func (p *play) send() error {
 	}
 	if acks < len(frames) {
 		p.rewind()
+	}
+	return nil
+}
+
+// refused is a receiver that refuses the first frame: a later one may be acked by itself, and the first set aside.
+func (p *play) refused() error {
+	r := p.s.Reader()
+	p.rewind()
+	frames, err := r.Next(nil, 1, 1)
+	if err != nil || len(frames) == 0 {
+		return err
+	}
+	head := frames[0]
+	p.rewind()
+	f, ok, err := r.Later(head.Seq, func(_, _ []byte) bool { return p.rng.IntN(2) == 0 })
+	if err != nil {
+		return err
+	}
+	if ok {
+		p.w.ordered = false
+		if err := p.deliver(f); err != nil {
+			return err
+		}
+		if p.rng.IntN(4) > 0 {
+			if _, err := p.s.AckAlone(f.Seq); err != nil {
+				return err
+			}
+		}
+		p.rewind()
+	}
+	if p.rng.IntN(2) == 0 {
+		p.w.ordered = false
+		p.w.allowed += head.Events // it may be there twice
+		if err := p.s.SetAside(head.Seq); err != nil && p.d.faults == (faults{}) {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay brings everything that was set aside back.
+func (p *play) replay() error {
+	paths, _, err := SetAsideFiles(p.d.dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		k, err := ReadRecord(bytes.NewReader(b))
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if p.cfg.WhenFull == WhenFullDropOldest { // this could drop what nobody takes note of
+			err = p.w.deliver(k.Frame)
+		} else {
+			_, err = p.s.Append([]*Record{k.Again()})
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.d.remove(path); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -357,6 +436,17 @@ func (p *play) settle(cut bool) {
 
 func (p *play) powerCut() {
 	p.w.ordered = false
+	for _, r := range p.w.records {
+		// A sync failed, the process was killed, and the next one's sync found nothing to do: it takes the frame for safe, and lets
+		// the input records go whose events are in it. Nothing tells a process of that.
+		if r.alive && !r.safe && p.d.haunted(r.seq) {
+			for _, n := range r.nums {
+				if l := &p.w.lines[n]; l.source >= clientSource {
+					l.excused = true
+				}
+			}
+		}
+	}
 	p.d.cutImage(p.newDir())
 	for _, r := range p.w.records {
 		r.alive = r.alive && r.safe
@@ -380,7 +470,7 @@ func (p *play) powerCut() {
 // rot damages a file of the spool.
 func (p *play) rot() {
 	p.w.ordered = false
-	names := p.d.sorted(p.d.names)
+	names := slices.DeleteFunc(p.d.sorted(p.d.names), func(name string) bool { return strings.HasPrefix(name, setAsideDir) })
 	if len(names) == 0 {
 		return
 	}
@@ -450,6 +540,9 @@ func (p *play) drain() error {
 		o.seal(&o.builder[1])
 		empty, err := o.append()
 		if err != nil {
+			return err
+		}
+		if err := p.replay(); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 		frames, err := p.s.Reader().Next(nil, 10, 1000)

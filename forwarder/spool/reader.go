@@ -32,16 +32,16 @@ type Reader struct {
 	head    [HeaderBytes]byte
 	trouble trouble
 
+	later later // owned by the sender's goroutine
+
 	// Under Spool.mu.
-	seg     *segment // where the next frame that was never handed out is looked for; nil: in the first segment behind after
-	off     int64
-	seq     uint64
-	after   uint64
+	walk            // where the next frame that was never handed out is looked for
 	flight  []place // handed out and not acked, in order
-	replay  int     // the index in flight of what Next hands out next
-	handed  uint64  // the highest number handed out
-	busy    bool    // in Next
-	rewound bool    // Rewind was called after the last Next
+	alone   alone
+	replay  int    // the index in flight of what Next hands out next
+	handed  uint64 // the highest number handed out
+	busy    bool   // in Next
+	rewound bool   // Rewind was called after the last Next
 }
 
 // place is where a record lies.
@@ -50,6 +50,46 @@ type place struct {
 	off int64
 	header
 }
+
+// walk is a way through the records from the oldest on.
+type walk struct {
+	seg   *segment // nil: the first segment behind after
+	off   int64
+	seq   uint64 // of the record at off
+	after uint64
+}
+
+// at finds the record the walk has come to, over gaps and from one segment to the next. Spool.mu is held.
+func (w *walk) at(s *Spool) (p place, ok bool) {
+	for {
+		if w.seg == nil {
+			i, _ := slices.BinarySearchFunc(s.segs, w.after+1, func(g *segment, first uint64) int {
+				if g.first < first {
+					return -1
+				}
+				return 1
+			})
+			if i == len(s.segs) {
+				return place{}, false
+			}
+			w.seg, w.off, w.seq = s.segs[i], 0, s.segs[i].first
+		}
+		if p, ok := w.seg.gapAt(w.off); ok {
+			w.off, w.seq = p.to, p.next
+			continue
+		}
+		if w.off < w.seg.size {
+			return place{seg: w.seg, off: w.off, header: header{seq: w.seq}}, true
+		}
+		if w.seg == s.active {
+			return place{}, false
+		}
+		w.seg, w.after = nil, w.seg.first
+	}
+}
+
+// past goes on behind p.
+func (w *walk) past(p place) { w.off, w.seq = p.off+p.size(), p.seq+1 }
 
 // trouble is a place that could not be read.
 type trouble struct {
@@ -70,6 +110,7 @@ func (r *Reader) Next(dst []Frame, maxFrames int, maxBytes int64) ([]Frame, erro
 	}
 	defer r.end()
 	r.pinned = false
+	r.later.close()
 	for n, bytes := 0, int64(0); n < maxFrames; {
 		p, known, ok := r.locate()
 		if !ok || (n > 0 && p.seg != r.fileSeg) {
@@ -123,31 +164,8 @@ func (r *Reader) locate() (p place, known, ok bool) {
 	if r.replay < len(r.flight) {
 		return r.flight[r.replay], true, true
 	}
-	for {
-		if r.seg == nil {
-			i, _ := slices.BinarySearchFunc(s.segs, r.after+1, func(g *segment, first uint64) int {
-				if g.first < first {
-					return -1
-				}
-				return 1
-			})
-			if i == len(s.segs) {
-				return place{}, false, false
-			}
-			r.seg, r.off, r.seq = s.segs[i], 0, s.segs[i].first
-		}
-		if p, ok := r.seg.gapAt(r.off); ok {
-			r.off, r.seq = p.to, p.next
-			continue
-		}
-		if r.off < r.seg.size {
-			return place{seg: r.seg, off: r.off, header: header{seq: r.seq}}, false, true
-		}
-		if r.seg == s.active {
-			return place{}, false, false
-		}
-		r.seg, r.after = nil, r.seg.first
-	}
+	p, ok = r.at(s)
+	return p, false, ok
 }
 
 // pass moves on behind p. It reports whether p is a frame to be sent.
@@ -160,8 +178,8 @@ func (r *Reader) pass(p place, known bool) bool {
 		r.replay++
 		return true
 	}
-	r.off, r.seq = p.off+p.size(), p.seq+1
-	if p.snapshot() || p.input() || p.seq <= s.acked {
+	r.past(p)
+	if p.snapshot() || p.input() || p.seq <= s.acked || r.alone.has(p.seq) {
 		return false
 	}
 	r.flight = append(r.flight, p)

@@ -49,6 +49,8 @@ type Record struct {
 	Events int    // events in the frame
 	Input  bool   // an input record: kept as received and read back by Inputs, never handed out by the Reader
 	Seq    uint64 // set by Append
+
+	Replayed bool // the events were counted before: they are not read, nor recovered
 }
 
 // AppendMark appends one mark to dst. The key is not empty. An empty value makes the spool forget the key.

@@ -85,8 +85,8 @@ func (r *recovery) list() ([]uint64, error) {
 	r.badLives = map[uint64]bool{}
 	var firsts []uint64
 	for _, e := range entries {
-		if e.Name() == baseTemp { // an Open that did not end
-			if err := r.s.disk.remove(filepath.Join(r.s.cfg.Dir, baseTemp)); err != nil {
+		if e.Name() == baseTemp || strings.HasSuffix(e.Name(), segmentSuffix+tempSuffix) { // an Open or a restore that did not end
+			if err := r.s.disk.remove(filepath.Join(r.s.cfg.Dir, e.Name())); err != nil {
 				return nil, err
 			}
 		}
@@ -253,11 +253,8 @@ func (r *recovery) syncAll() error {
 		if err != nil {
 			return err
 		}
-		err = f.sync()
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
+		g.hold = f
+		if err = f.sync(); err != nil {
 			return err
 		}
 	}

@@ -65,20 +65,16 @@ func (s *Spool) createBase(g *segment, head []byte) (file, error) {
 	return w, nil
 }
 
-// createWith makes a file with the head of a segment in it, and the directory again if somebody removed it under us. A file of the
-// same name was left by an attempt that failed: no sequence number of it was given out.
+// createWith makes a file with the head of a segment in it. A file of the same name was left by an attempt that failed: no sequence number of it was given out.
 func (s *Spool) createWith(path string, head []byte) (file, error) {
 	if err := s.disk.remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	w, err := s.disk.create(path)
-	if errors.Is(err, os.ErrNotExist) {
-		s.log.Error("spool directory is gone, making it again", "path", s.cfg.Dir)
-		if err = s.remake(); err == nil {
-			w, err = s.disk.create(path)
-		}
-	}
 	if err != nil {
+		if errors.Is(err, os.ErrNotExist) { // the directory is gone
+			s.miss()
+		}
 		return nil, err
 	}
 	if _, err := w.write([][]byte{head}, 0); err != nil {
@@ -87,22 +83,4 @@ func (s *Spool) createWith(path string, head []byte) (file, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-// remake takes a directory of the same name as a former one that was removed.
-func (s *Spool) remake() error {
-	if s.lock != nil {
-		_ = s.lock.Close()
-		s.lock = nil
-	}
-	if err := s.take(); err != nil {
-		return err
-	}
-	s.syncMu.Lock()
-	defer s.syncMu.Unlock()
-	if s.acks != nil {
-		_ = s.acks.Close()
-		s.acks = nil
-	}
-	return nil
 }

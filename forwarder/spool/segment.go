@@ -11,6 +11,7 @@ const (
 	minSegmentBytes = 1 << 20
 	segmentSuffix   = ".seg"
 	badSuffix       = ".bad"
+	tempSuffix      = ".tmp"
 )
 
 // segment is one file of the log. It is written by one life only and never reopened for writing. What is kept of it in memory
@@ -18,7 +19,8 @@ const (
 type segment struct {
 	first uint64 // sequence number of the snapshot at its head, and its name
 	path  string
-	w     file // while something in it may have to be synced; opened and closed with Spool.syncMu held, nil for a former life
+	w     file // what it was written with; opened and closed with Spool.syncMu held, nil for a former life
+	hold  file // of a former life's, as long as w: should its name be removed under us, this is all there is left of it
 
 	last       uint64 // sequence number of its last record
 	lastFrame  uint64 // of its last record that is to be sent, 0 if none

@@ -49,7 +49,7 @@ func (s *Spool) saveRecord(path string, p place) error {
 		return err
 	}
 	defer f.Close()
-	tmp := path + ".tmp"
+	tmp := path + tempSuffix
 	if err := s.copyTo(tmp, io.NewSectionReader(f, p.off, p.size())); err != nil {
 		return err
 	}

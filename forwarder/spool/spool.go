@@ -48,32 +48,37 @@ type Spool struct {
 	acksSynced uint64 // the same on disk
 	acksAt     time.Time
 	ages       []age                // which records were there when, for sync_after
-	trouble    map[string]time.Time // what was logged when, so that a lasting failure is not logged at every step
+	syncPause  time.Duration        // since a sync failed, until a new segment is tried
+	syncAgain  time.Time            // when that is
+	complained bool                 // in this step
+	trouble    map[string]time.Time // what fails, and when that was logged, so that it is not logged at every step
 
 	// mu is never held over anything that may take long.
-	mu        sync.Mutex
-	closed    bool
-	segs      []*segment // in the order of their numbers
-	active    *segment   // the last of segs while it may be written to, else nil
-	rollNext  bool       // the active segment is no good any more
-	last      uint64     // sequence number of the last record in segs
-	acked     uint64     // the cursor: every frame up to here is done with
-	bytes     int64      // on disk, all segments
-	count     counts
-	fullSince time.Time
-	fullWhy   string
-	fullFor   time.Duration
-	want      uint64        // what SyncTo waits for
-	synced    chan struct{} // closed and replaced after each step that synced for SyncTo
-	dirErr    error         // the last sync of the directory failed
-	floor     floor
+	mu         sync.Mutex
+	closed     bool
+	missing    bool       // names of the directory were removed under us: restore has to look
+	segs       []*segment // in the order of their numbers
+	active     *segment   // the last of segs while it may be written to, else nil
+	rollNext   bool       // the active segment is no good any more
+	last       uint64     // sequence number of the last record in segs
+	acked      uint64     // the cursor: every frame up to here is done with
+	bytes      int64      // on disk, all segments
+	count      counts
+	fullSince  time.Time
+	fullWhy    string
+	fullFor    time.Duration
+	want       uint64        // what SyncTo waits for
+	synced     chan struct{} // closed and replaced after each step that synced for SyncTo
+	failingWhy string        // Stats.Failing
+	dirErr     error         // the last sync of the directory failed
+	floor      floor
 }
 
 // counts are the books, in events: recovered + appended = acked + pending + dropped + setAside + lost.
 type counts struct {
-	frames, events, bytes                                        int64 // pending
-	recovered, appended, acked, dropped, setAside, lost          int64
-	setAsideFrames, droppedFrames, lostFrames, badSegs, badBytes int64
+	frames, events, bytes                                         int64 // pending
+	recovered, appended, replayed, acked, dropped, setAside, lost int64
+	setAsideFrames, droppedFrames, lostFrames, badSegs, badBytes  int64
 }
 
 // rules are what keeps data through crashes. Tests switch them off one by one to see that the tests would notice.
@@ -259,6 +264,7 @@ func (s *Spool) abandon() {
 		_ = s.reader.file.Close()
 		s.reader.file = nil
 	}
+	s.reader.later.close()
 	if s.lock != nil {
 		_ = s.lock.Close()
 		s.lock = nil
@@ -266,12 +272,14 @@ func (s *Spool) abandon() {
 	s.wakeSynced()
 }
 
-// closeSegment closes the handle g was written with. syncMu and mu are held.
+// closeSegment closes the handle of g. syncMu and mu are held.
 func (s *Spool) closeSegment(g *segment) {
-	if g.w != nil {
-		_ = g.w.Close() // synced or given up: nothing is left that an error here could tell
-		g.w = nil
+	for _, f := range []file{g.w, g.hold} {
+		if f != nil {
+			_ = f.Close() // synced or given up: nothing is left that an error here could tell
+		}
 	}
+	g.w, g.hold = nil, nil
 }
 
 // poke wakes Run.
@@ -282,12 +290,32 @@ func (s *Spool) poke() {
 	}
 }
 
-// complain logs what keeps failing at most once a minute. syncMu is held.
+// complain logs what keeps failing at most once a minute. Among args are the path and the error, as "err". syncMu is held.
 func (s *Spool) complain(msg string, args ...any) {
 	now := s.now()
+	s.complained = true
+	s.mu.Lock()
+	s.failingWhy = fmt.Sprintf("%s: %v", msg, args[len(args)-1])
+	s.mu.Unlock()
 	if t, ok := s.trouble[msg]; ok && now.Sub(t) < time.Minute {
 		return
 	}
 	s.trouble[msg] = now
 	s.log.Error(msg, args...)
+}
+
+// settleTrouble notes the end of what complain was called for: a step without complaints, and no segment left that must be on
+// disk and cannot get there. syncMu and mu are held.
+func (s *Spool) settleTrouble() {
+	if s.complained || s.missing || len(s.trouble) == 0 {
+		return
+	}
+	for _, g := range s.segs {
+		if g.syncErr != nil && g.dirty(s.acked) {
+			return
+		}
+	}
+	clear(s.trouble)
+	s.failingWhy = ""
+	s.log.Info("the disk of the spool does its work again", "path", s.cfg.Dir)
 }

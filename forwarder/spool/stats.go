@@ -11,12 +11,14 @@ type Stats struct {
 	Segments      int
 	Bytes         int64  // on disk, acked or not
 	Capacity      int64  // max_bytes
-	Full          string // why Append answers ErrFull, empty while it does not
+	Full          string // why Append takes nothing, full or failing; empty while it does
 	FullFor       time.Duration
+	Failing       string // what the disk does not do besides, such as to sync; empty while all is well
 
 	// Events, since Open.
 	Recovered int64 // found un-acked by Open
 	Appended  int64
+	Replayed  int64 // of Appended: out of a file, as Record.Replayed says
 	Acked     int64
 	Dropped   int64 // by when_full: drop_oldest
 	SetAside  int64
@@ -39,8 +41,8 @@ func (s *Spool) Stats() Stats {
 	st := Stats{
 		PendingFrames: c.frames, PendingEvents: c.events, PendingBytes: c.bytes,
 		Oldest: s.oldest(), Segments: len(s.segs), Bytes: s.bytes, Capacity: int64(s.cfg.MaxBytes),
-		Full: s.fullWhy, FullFor: s.fullFor,
-		Recovered: c.recovered, Appended: c.appended, Acked: c.acked, Dropped: c.dropped, SetAside: c.setAside, Lost: c.lost,
+		Full: s.fullWhy, FullFor: s.fullFor, Failing: s.failingWhy,
+		Recovered: c.recovered, Appended: c.appended, Acked: c.acked, Replayed: c.replayed, Dropped: c.dropped, SetAside: c.setAside, Lost: c.lost,
 		AckedSeq: s.acked, LastSeq: s.last, SyncedSeq: s.syncedSeq(),
 		BadSegments: c.badSegs, BadBytes: c.badBytes,
 	}

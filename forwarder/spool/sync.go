@@ -31,6 +31,7 @@ func (s *Spool) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Reset(s.step(s.now()))
+		s.restoreQuiet()
 	}
 }
 
@@ -39,6 +40,7 @@ func (s *Spool) step(now time.Time) time.Duration {
 	s.syncMu.Lock()
 	defer s.syncMu.Unlock()
 	tick := s.cfg.SyncAfter / 5
+	s.complained = false
 	for _, g := range s.due(now, tick) {
 		if err := s.syncSegment(g); err != nil {
 			s.complain("sync of the spool failed", "segment", g.path, "err", err)
@@ -49,10 +51,14 @@ func (s *Spool) step(now time.Time) time.Duration {
 	s.look()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaveUnsynced(now)
+	s.settleTrouble()
 	s.wakeSynced()
-	for _, g := range s.segs {
-		if g != s.active && g.synced == g.last {
-			s.closeSegment(g)
+	if n := len(s.segs) - maxHeld; n > 0 {
+		for _, g := range s.segs[:n] {
+			if g.synced == g.last {
+				s.closeSegment(g)
+			}
 		}
 	}
 	return tick
@@ -95,10 +101,10 @@ func (s *Spool) syncSegment(g *segment) error {
 	if err := w.sync(); err != nil {
 		s.mu.Lock()
 		g.syncErr = err
-		s.rollNext = s.rollNext || g == s.active
 		s.mu.Unlock()
 		return err
 	}
+	s.syncPause = 0
 	if !head {
 		err := s.disk.syncDir(s.cfg.Dir)
 		s.mu.Lock()
@@ -113,6 +119,21 @@ func (s *Spool) syncSegment(g *segment) error {
 	s.mu.Unlock()
 	return nil
 }
+
+// leaveUnsynced has a new segment begun when a sync of the active one failed: nothing will vouch for what is in it. As long as
+// syncs go on failing it does so less and less often, or a disk that fails for hours would fill the spool with heads of
+// segments. syncMu and mu are held.
+func (s *Spool) leaveUnsynced(now time.Time) {
+	if s.active == nil || s.active.syncErr == nil || s.rollNext || now.Before(s.syncAgain) {
+		return
+	}
+	s.rollNext = true
+	s.syncPause = min(max(2*s.syncPause, s.cfg.SyncAfter/5), maxSyncPause)
+	s.syncAgain = now.Add(s.syncPause)
+}
+
+// maxSyncPause is how long at most a disk that syncs again goes unnoticed.
+const maxSyncPause = 30 * time.Second
 
 // syncedSeq is the number up to which every record is on disk or needs not be: its frame is acked. mu is held.
 func (s *Spool) syncedSeq() uint64 {
@@ -246,21 +267,4 @@ func (s *Spool) removeEmpty() {
 		s.bytes -= g.disk
 		return true
 	})
-}
-
-// look finds out whether the active segment was unlinked under us. Writes would go on into a file nobody finds again.
-func (s *Spool) look() {
-	s.mu.Lock()
-	g := s.active
-	gone := s.rollNext
-	s.mu.Unlock()
-	if g == nil || gone {
-		return
-	}
-	if _, err := os.Lstat(g.path); errors.Is(err, os.ErrNotExist) {
-		s.complain("segment was removed under us, going on in a new one", "segment", g.path)
-		s.mu.Lock()
-		s.rollNext = true
-		s.mu.Unlock()
-	}
 }
