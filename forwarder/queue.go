@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
@@ -63,3 +64,25 @@ func (q *queue) Ack(seq uint64) error {
 	_, err := q.spool.Ack(seq)
 	return err
 }
+
+// Later, AckAlone and SetAside make the queue a fluent.Asider.
+func (q *queue) Later(head uint64) (fluent.Frame, bool, error) {
+	f, ok, err := q.reader.Later(head, sameTag)
+	return fluent.Frame{Seq: f.Seq, Events: f.Events, File: f.File, Off: f.Off, Len: f.Len}, ok, err
+}
+
+func sameTag(head, other []byte) bool {
+	a, ok := fluent.Tag(head)
+	if !ok {
+		return false
+	}
+	b, ok := fluent.Tag(other)
+	return ok && bytes.Equal(a, b)
+}
+
+func (q *queue) AckAlone(seq uint64) error {
+	_, err := q.spool.AckAlone(seq)
+	return err
+}
+
+func (q *queue) SetAside(seq uint64) error { return q.spool.SetAside(seq) }

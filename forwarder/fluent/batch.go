@@ -6,7 +6,7 @@ func (c *session) next(frames int, bytes int64) ([]Frame, error) {
 	batch := c.rest
 	if len(batch) == 0 {
 		var err error
-		if batch, err = c.s.next(frames, bytes); len(batch) == 0 {
+		if batch, err = c.fromQueue(frames, bytes); len(batch) == 0 {
 			return nil, err
 		}
 	}

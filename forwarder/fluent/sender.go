@@ -37,6 +37,7 @@ type Sender struct {
 	comeback    comeback
 	sentSeq     uint64 // the highest sequence number written
 	known       bool   // a connection has been logged
+	contrast    contrast
 
 	connections, resent, sent, acked atomic.Int64 // for Status
 	timer                            *time.Timer
@@ -64,11 +65,14 @@ type tune struct {
 	backoff     time.Duration // the first; it doubles
 	maxBackoff  time.Duration // so soon a receiver that is back is noticed, 5 s for it to be at full speed
 	slowBackoff time.Duration // at most, and at least half of it, while only another configuration can help
+	refusals    int           // of a frame, at least, before it is set aside...
+	refusedFor  time.Duration // ...and over this time, at least
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
 	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, stagger: 500 * time.Millisecond,
-	downFor: 15 * time.Second, maxPenalty: 10 * time.Minute, backoff: time.Second, maxBackoff: 4 * time.Second, slowBackoff: time.Minute}
+	downFor: 15 * time.Second, maxPenalty: 10 * time.Minute, backoff: time.Second, maxBackoff: 4 * time.Second, slowBackoff: time.Minute,
+	refusals: 10, refusedFor: 15 * time.Minute}
 
 // NewSender takes a Config that is valid. With no destination in it, Run only waits. Of the senders that share m, one
 // runs at a time.
@@ -83,6 +87,8 @@ func NewSender(cfg Config, q Queue, log *slog.Logger, m *Metrics) *Sender {
 			reading: outage{begun: "cannot use the new TLS files, the former stay in use", over: "TLS files are right again"}},
 	}
 	s.dial = s.dialTCP
+	s.contrast.q, _ = q.(Asider)
+	s.contrast.failing = outage{begun: "cannot deal with a frame that is refused", over: "dealt with the frame that was refused"}
 	m.addressUp.Reset()
 	for _, to := range cfg.To {
 		s.peers = append(s.peers, newPeer(to))
@@ -181,6 +187,7 @@ func (s *Sender) ended(c *session, end *ended) restart {
 		end = &ended{end.reason, s.explainAlert(end.err, c.p)}
 	}
 	s.q.Rewind()
+	s.weigh(c, end)
 	c.learn()
 	c.learnPacking()
 
@@ -271,7 +278,7 @@ func (s *Sender) delivering(c *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.ended(s.log, time.Now(), slog.String("address", c.p.Address))
-	s.status.Refusals = 0
+	s.status.Refusals, s.status.Suspect = 0, nil
 }
 
 // next takes frames from the queue.
@@ -300,10 +307,11 @@ func (s *Sender) sending(batch []Frame, bytes int64) {
 	s.sent.Add(bytes)
 	again := 0
 	for i := range batch {
-		if batch[i].Seq > s.sentSeq {
-			s.sentSeq = batch[i].Seq
-		} else {
+		switch seq := batch[i].Seq; {
+		case seq <= s.sentSeq:
 			again++
+		case seq != s.contrast.sent.Load(): // those between are still to be sent for the first time
+			s.sentSeq = seq
 		}
 	}
 	if again > 0 {
@@ -316,7 +324,7 @@ func (s *Sender) sending(batch []Frame, bytes int64) {
 func (s *Sender) ack(seq uint64, events int) {
 	s.m.ackedEvents.Add(float64(events))
 	s.acked.Add(int64(events))
-	err := s.q.Ack(seq)
+	err := s.ackQueue(seq)
 	if err == nil && s.acking.count == 0 {
 		return
 	}

@@ -44,6 +44,7 @@ type session struct {
 	fl           *flights
 	limit        int    // frames that may be in flight: 1 after a failure, doubling with what is acked
 	below        int    // the writer sleeps until so few frames are in flight; -1: it does not
+	alone        bool   // the last write was of one frame, with none in flight
 	batch        uint64 // the flight that the last write began with
 	writing      bool
 	written      uint64 // bytes since the connection began
@@ -133,6 +134,9 @@ func (c *session) write(ctx context.Context) *ended {
 		return end
 	}
 	for {
+		if end := c.afterContrast(); end != nil { // one that was sent in a Turn
+			return end
+		}
 		frames, bytes, end := c.waitRoom()
 		if end != nil {
 			return end
@@ -148,6 +152,9 @@ func (c *session) write(ctx context.Context) *ended {
 		switch {
 		case len(batch) > 0:
 			if end := c.send(batch); end != nil {
+				return end
+			}
+			if end := c.afterContrast(); end != nil {
 				return end
 			}
 			if c.p.oneAtOnce {
@@ -188,6 +195,7 @@ func (c *session) launch(batch []Frame) *ended {
 	if c.fl.len() == 0 {
 		c.progress = now
 	}
+	c.alone = len(batch) == 1 && c.fl.len() == 0
 	c.batch, c.writing = c.fl.tail, true
 	if c.w.tls != nil { // what it adds is known only afterwards
 		c.written = c.w.socket.sent.Load()

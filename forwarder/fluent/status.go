@@ -12,6 +12,7 @@ type Status struct {
 	Failures  int       `json:"failures"`           // failed attempts since a frame was last acknowledged
 	Since     time.Time `json:"failing_since,omitzero"`
 	Refusals  int       `json:"refusals"`             // how many of them were the receiver closing on data
+	Suspect   *Suspect  `json:"suspect,omitempty"`    // the frame that holds up all others, if it is one that is refused
 	LastError string    `json:"last_error,omitempty"` // also when it is over
 	ErrorAt   time.Time `json:"last_error_at,omitzero"`
 	Warning   string    `json:"warning,omitempty"` // what an operator should change, while frames are delivered all the same

@@ -82,10 +82,13 @@ func (c *conn) serve() {
 			c.r.refused.Add(1)
 			c.close(true)
 			return
-		case b.Refuse || b.RefuseTag != "" && b.RefuseTag == m.tag:
+		case b.Refuse || b.RefuseTag != "" && b.RefuseTag == m.tag || m.contains(b.RefuseContaining):
 			c.r.refused.Add(1)
 			c.close(true)
 			return
+		case m.contains(b.SwallowContaining):
+			c.r.refused.Add(1)
+			continue
 		case c.r.take(&m) != nil:
 			return
 		}

@@ -36,6 +36,11 @@ func (m *message) limit() {
 	m.r.SetMaxRecursionDepth(100)
 }
 
+// contains reports whether the text, if there is one, lies in the entries.
+func (m *message) contains(text string) bool {
+	return text != "" && bytes.Contains(m.body, []byte(text))
+}
+
 func (m *message) empty() bool { return len(m.body) == 0 }
 
 // read reads the next message, in whatever mode it is, and leaves its entries in body, one [time, record] after another.

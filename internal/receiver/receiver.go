@@ -26,6 +26,8 @@ type Behaviour struct {
 	DropAcks          float64       // this share of acks is never sent
 	Refuse            bool          // data makes it close with RST, pings are acked: Fluentd with a full buffer
 	RefuseTag         string        // the same for data of this tag only
+	RefuseContaining  string        // the same for messages whose entries contain this
+	SwallowContaining string        // messages whose entries contain this are read and never answered: Fluentd over chunk_size_limit
 	IgnorePings       bool          // empty messages are not acked
 	HangUpOnPings     bool          // empty messages make it close
 	CloseAfterMessage bool          // it closes after the ack of each message: Fluentd's deny_keepalive
