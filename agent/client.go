@@ -16,21 +16,24 @@ import (
 // Client asks a running daemon over its control socket.
 type Client struct{ Socket string }
 
-// Raw answers the status as the daemon wrote it: JSON.
-func (c Client) Raw(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	client := &http.Client{Transport: &http.Transport{
+func (c Client) http() *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
 		},
 	}}
+}
+
+// Raw answers the status as the daemon wrote it: JSON.
+func (c Client) Raw(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairlead/status", nil)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Do(r)
+	answer, err := c.http().Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, explain(err))
 	}
@@ -62,11 +65,16 @@ func (c Client) Status(ctx context.Context) (Status, error) {
 func explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("no daemon runs here, or it has another control.socket (start it: fairlead run, or systemctl start fairlead)")
+		return &noDaemonError{"no daemon runs here, or it has another control.socket (start it: fairlead run, or systemctl start fairlead)"}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("the daemon is gone, its socket was left behind (start it: fairlead run, or systemctl start fairlead)")
+		return &noDaemonError{"the daemon is gone, its socket was left behind (start it: fairlead run, or systemctl start fairlead)"}
 	case errors.Is(err, fs.ErrPermission):
 		return errors.New("the socket is for root alone (use sudo)")
 	}
 	return err
 }
+
+// noDaemonError is why a connection failed where no daemon runs.
+type noDaemonError struct{ text string }
+
+func (e *noDaemonError) Error() string { return e.text }

@@ -30,6 +30,9 @@ func (n *life) readiness(st *forwarder.Status, now time.Time) Verdict {
 	if st.Spool.Full != "" {
 		reasons = append(reasons, "the spool takes no more: "+st.Spool.Full)
 	}
+	if st.Spool.Failing != "" {
+		reasons = append(reasons, "the spool's disk fails: "+st.Spool.Failing)
+	}
 	for address, why := range st.Listen.Missing {
 		reasons = append(reasons, fmt.Sprintf("Forward clients cannot reach %s: %s", address, why))
 	}

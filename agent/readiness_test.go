@@ -36,6 +36,7 @@ func TestReadiness(t *testing.T) {
 			Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Second)}, Spool: forwarder.SpoolStatus{PendingFrames: 1000, OldestSeconds: 3600},
 		}, ""},
 		{"full", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Full: "1GiB are spooled"}}, "takes no more: 1GiB are spooled"},
+		{"failing", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Failing: "sync: EIO"}}, "disk fails: sync: EIO"},
 		{"stalled", works(), &forwarder.Status{Stalled: true}, "does not answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,14 +47,18 @@ type SpoolStatus struct {
 	CapacityBytes int64   `json:"capacity_bytes"`
 	OldestSeconds float64 `json:"oldest_seconds"`
 	Segments      int     `json:"segments"`
-	Full          string  `json:"full,omitempty"` // why it takes no more
+	Full          string  `json:"full,omitempty"`    // why it takes no more
+	Failing       string  `json:"failing,omitempty"` // what the disk does not do besides
+	SetAsideFiles int     `json:"set_aside_files"`   // in the folder set-aside, of this life and former ones
+	SetAsideBytes int64   `json:"set_aside_bytes"`
 }
 
-// Ledger is the books in events. read + received + recovered = acked + building + spooled + lost + set aside at every quiet moment.
+// Ledger is the books in events. read + received + recovered + replayed = acked + building + spooled + lost + set aside at every quiet moment.
 type Ledger struct {
 	Read      int64 `json:"read"`      // made of lines since the start
 	Received  int64 `json:"received"`  // from Forward clients since the start, lines folded
 	Recovered int64 `json:"recovered"` // found un-acked in the spool at the start
+	Replayed  int64 `json:"replayed"`  // brought back by `fairlead replay`
 	Acked     int64 `json:"acked"`
 	Building  int64 `json:"building"` // in frames not yet in the spool
 	Spooled   int64 `json:"spooled"`
@@ -96,6 +100,9 @@ func (f *Forwarder) Status() Status {
 	st := *last
 	st.Forward = sender.Status()
 	st.Listen = server.Status()
+	if paths, bytes, err := spool.SetAsideFiles(f.cfg.Spool.Dir); err == nil {
+		st.Spool.SetAsideFiles, st.Spool.SetAsideBytes = len(paths), bytes
+	}
 	return st
 }
 
@@ -112,10 +119,10 @@ func (l *loop) status() Status {
 	st := Status{
 		Spool: SpoolStatus{
 			PendingEvents: sp.PendingEvents, PendingFrames: sp.PendingFrames, PendingBytes: sp.PendingBytes,
-			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full,
+			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full, Failing: sp.Failing,
 		},
 		Ledger: Ledger{
-			Read: l.metrics.read + l.metrics.events, Received: received, Recovered: sp.Recovered, Acked: sp.Acked, Building: l.out.building + building,
+			Read: l.metrics.read + l.metrics.events, Received: received, Recovered: sp.Recovered, Replayed: sp.Replayed, Acked: sp.Acked, Building: l.out.building + building,
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}
@@ -148,7 +155,7 @@ func (l *loop) status() Status {
 }
 
 func (b *Ledger) balance() {
-	b.Imbalance = b.Read + b.Received + b.Recovered - (b.Acked + b.Building + b.Spooled + b.Lost + b.SetAside)
+	b.Imbalance = b.Read + b.Received + b.Recovered + b.Replayed - (b.Acked + b.Building + b.Spooled + b.Lost + b.SetAside)
 }
 
 // books shows the ledger to Prometheus.

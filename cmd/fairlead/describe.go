@@ -39,6 +39,9 @@ func describe(s agent.Status, before *former, now time.Time) string {
 			row("listen", "%s", listening(l))
 		}
 		row("spool", "%s", spool(f.Spool))
+		if n := f.Spool.SetAsideFiles; n > 0 {
+			row("set aside", "%d frames, %s: see what is wrong with them, then run fairlead replay --set-aside", n, amount(f.Spool.SetAsideBytes))
+		}
 		row("books", "%s", books(f.Ledger))
 		row("flow", "%s", flow(f, before, now))
 		if found := languages(f.Sources); found != "" {
@@ -79,6 +82,9 @@ func forward(f *forwarder.Status, now time.Time) string {
 	if to.Failures > 0 {
 		line += fmt.Sprintf(", failing for %s (%d attempts): %s", since(to.Since, now), to.Failures, to.LastError)
 	}
+	if x := to.Suspect; x != nil {
+		line += fmt.Sprintf(", frame %x was refused %d times in %s and holds up the others", x.Seq, x.Refused, since(x.Since, now))
+	}
 	return line
 }
 
@@ -99,7 +105,10 @@ func spool(s forwarder.SpoolStatus) string {
 		line += fmt.Sprintf(", oldest %.1f s", s.OldestSeconds)
 	}
 	if s.Full != "" {
-		line += ", FULL: " + s.Full
+		line += ", TAKES NO MORE: " + s.Full
+	}
+	if s.Failing != "" {
+		line += ", FAILING: " + s.Failing
 	}
 	return line
 }
@@ -109,8 +118,12 @@ func books(b forwarder.Ledger) string {
 	if b.Imbalance != 0 {
 		verdict = fmt.Sprintf("OUT OF BALANCE by %d", b.Imbalance)
 	}
-	return fmt.Sprintf("read %d + received %d + recovered %d = acked %d + building %d + spooled %d + lost %d + set aside %d: %s",
-		b.Read, b.Received, b.Recovered, b.Acked, b.Building, b.Spooled, b.Lost, b.SetAside, verdict)
+	replayed := ""
+	if b.Replayed > 0 {
+		replayed = fmt.Sprintf(" + replayed %d", b.Replayed)
+	}
+	return fmt.Sprintf("read %d + received %d + recovered %d%s = acked %d + building %d + spooled %d + lost %d + set aside %d: %s",
+		b.Read, b.Received, b.Recovered, replayed, b.Acked, b.Building, b.Spooled, b.Lost, b.SetAside, verdict)
 }
 
 // flow sums up the sources, with rates if there is a former status of the same daemon.

@@ -39,7 +39,7 @@ config    /etc/fairlead/fairlead.yaml, 1 from the environment (abc)
           REFUSED since: the configuration is not valid
           x.yaml:1:2: error: a: unknown key
 forward   f:24224 (10.0.0.1:24224), connected 1m0s, 2 frames in flight, last ack 200ms ago
-spool     10 events in 2 frames, 4.0 KiB of 1.0 GiB, 1 segments, oldest 1.5 s, FULL: no
+spool     10 events in 2 frames, 4.0 KiB of 1.0 GiB, 1 segments, oldest 1.5 s, TAKES NO MORE: no
 books     read 905 + received 0 + recovered 5 = acked 899 + building 1 + spooled 10 + lost 0 + set aside 0: balanced
 flow      1005 lines, 1.0 MiB read, lag 3.0 MiB in 2 sources; now 200 lines/s, 1.0 KiB/s, 200 events/s acked
 reports   java in 1, ruby in 2 sources
