@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/test/lab"
 	"github.com/fairlead/fairlead/test/oracle"
 )
 
@@ -31,7 +32,7 @@ type otelReceiver struct {
 	listen string
 	output string // file to which it appends before it acknowledges
 	log    string
-	cmd    *exec.Cmd
+	proc   *lab.Process
 	oracle *oracle.Oracle
 	read   chan chan struct{} // asks the reader to read to the end and say so
 }
@@ -73,10 +74,9 @@ func (r *otelReceiver) start() {
 		r.t.Fatal(err)
 	}
 	defer log.Close()
-	r.cmd = exec.Command(bed.otelrecv, "-listen", r.listen, "-output", r.output)
-	r.cmd.Stdout, r.cmd.Stderr = log, log
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
+	cmd := exec.Command(bed.otelrecv, "-listen", r.listen, "-output", r.output)
+	cmd.Stdout, cmd.Stderr = log, log
+	if r.proc, err = lab.StartProcess(cmd, nil); err != nil {
 		r.t.Fatal(err)
 	}
 	err = poll(r.t.Context(), 10*time.Second, func() bool {
@@ -93,10 +93,9 @@ func (r *otelReceiver) start() {
 
 func (r *otelReceiver) kill() {
 	r.t.Helper()
-	if err := r.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := r.proc.End(syscall.SIGKILL, 10*time.Second); err != nil {
 		r.t.Error(err)
 	}
-	_ = r.cmd.Wait() // says that it was killed
 }
 
 func (r *otelReceiver) drain() {
