@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/document"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // Build says which program this is.
@@ -29,12 +30,16 @@ type Agent struct {
 	log     *slog.Logger
 	metrics *metrics
 	notify  *notifier
+	monitor *pulse.Monitor
 	started time.Time
 
 	health, control *server // owned by Run; nil: none
 
 	sockets *forwarder.Sockets // of Forward clients, between two lives; owned by Run
 	keeper  forwarder.Keeper   // nil: what is open ends with the process
+
+	asking   sync.Mutex // guards question
+	question *question
 
 	mu      sync.Mutex // guards what follows: the loop of Run writes, the servers read
 	now     *life
@@ -44,7 +49,7 @@ type Agent struct {
 
 // New makes a daemon that will run with the configuration of source.
 func New(source Source, build Build, log *slog.Logger) *Agent {
-	return &Agent{source: source, build: build, log: log, metrics: newMetrics(build), notify: newNotifier(log)}
+	return &Agent{source: source, build: build, log: log, metrics: newMetrics(build), notify: newNotifier(log), monitor: pulse.NewMonitor()}
 }
 
 // ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.

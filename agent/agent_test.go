@@ -28,6 +28,15 @@ type process struct {
 // system. It is stopped at the end of the test.
 func start(t *testing.T, text string) *process {
 	t.Helper()
+	return startWith(t, text, slog.NewTextHandler(t.Output(), nil), func(*Agent) {}, nil)
+}
+
+// startWith logs to h and lets the agent be changed before it runs; err is of the preparations.
+func startWith(t *testing.T, text string, h slog.Handler, change func(*Agent), err error) *process {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +47,8 @@ func start(t *testing.T, text string) *process {
 	d.configure(t, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
-	d.Agent = New(Source{Path: filepath.Join(d.dir, "f.yaml")}, Build{"1.2.3", "abc", "go"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	d.Agent = New(Source{Path: filepath.Join(d.dir, "f.yaml")}, Build{"1.2.3", "abc", "go"}, slog.New(h))
+	change(d.Agent)
 	go func() { d.ended <- d.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -85,7 +95,7 @@ func (d *process) get(t *testing.T, path string, code int, want string) string {
 func TestHTTP(t *testing.T) {
 	d := start(t, "")
 	var v Verdict
-	if err := json.Unmarshal([]byte(d.get(t, "/readyz", 503, "")), &v); err != nil || v.OK || len(v.Reasons) != 1 || !strings.Contains(v.Reasons[0], "forward.to is not set") {
+	if err := json.Unmarshal([]byte(d.get(t, "/readyz", 503, "")), &v); err != nil || v.OK || len(v.Reasons) != 1 || v.Reasons[0].Code != NoDestination {
 		t.Errorf("/readyz %+v, %v, want one reason", v, err)
 	}
 	if got := d.get(t, "/healthz", 200, ""); !strings.Contains(got, `"ok": true`) {

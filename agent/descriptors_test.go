@@ -25,7 +25,11 @@ const agentEnv = "FAIRLEAD_TEST_AGENT" // set in a child: the configuration it r
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(agentEnv); path != "" {
-		if err := New(Source{Path: path}, Build{}, slog.New(slog.NewTextHandler(os.Stderr, nil))).Run(context.Background()); err != nil {
+		a := New(Source{Path: path}, Build{}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		if os.Getenv(impatientEnv) != "" {
+			impatient(a)
+		}
+		if err := a.Run(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

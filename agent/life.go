@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead/fairlead/forwarder"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // life is the time in which one configuration is at work. Each has metrics of its own: to Prometheus, a reload looks like
@@ -21,6 +23,8 @@ type life struct {
 	registry  *prometheus.Registry
 	ready     <-chan struct{} // closed once the forwarder works
 	stopping  atomic.Bool     // what its loops leave unanswered from now on is no fault
+	pulse     pulse.Pulse     // of the start and the stop
+	stalled   []pulse.Stall   // found by the last look of the loop of live
 }
 
 // newLife prepares a life; nothing is opened yet.
@@ -77,7 +81,11 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	stopWithin := pulse.Stage{Doing: "stopping", Limit: n.loaded.Config.Forwarder.Forward.Grace + stopLimit, Disk: true}
+	n.pulse.Enter(&opening)
+	defer n.pulse.End()
 	stop := func() {
+		n.pulse.Enter(&stopWithin)
 		n.stopping.Store(true)
 		cancel()
 	}
@@ -109,13 +117,13 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 			return next, err
 		case <-ready:
 			ready = nil
+			if !n.stopping.Load() {
+				n.pulse.End()
+			}
 			a.notify.ready(a.summary())
 			a.log.Info("running", "version", a.build.Version, "files", n.loaded.Files, "to", n.loaded.Config.Forwarder.Forward.To)
 		case <-watchdog.C:
-			// While the loops stand still, systemd hears nothing, and restarts us in the end.
-			if a.alive().OK {
-				a.notify.alive(a.summary())
-			}
+			a.lookAfter(n)
 		case <-done:
 			done = nil
 			begin()
@@ -161,14 +169,9 @@ func (n *life) hurry() {
 	}
 }
 
-// watchdog ticks as often as systemd wants to hear from us; for ever not, if it does not.
+// watchdog ticks as often as systemd wants to hear from us.
 func (a *Agent) watchdog() *time.Ticker {
-	if a.notify.watchdog == 0 {
-		t := time.NewTicker(time.Hour)
-		t.Stop()
-		return t
-	}
-	return time.NewTicker(a.notify.watchdog)
+	return time.NewTicker(cmp.Or(a.notify.watchdog, lookEvery))
 }
 
 // reload reads the configuration again and answers the life it asks for; none if it is refused, and all stays as it is.

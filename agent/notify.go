@@ -30,7 +30,7 @@ func (n *notifier) alive(status string) { n.send(daemon.SdNotifyWatchdog + "\nST
 
 // stopping asks for the time that the stop may take, beyond what the unit allows.
 func (n *notifier) stopping(grace time.Duration) {
-	n.send(fmt.Sprintf("%s\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, (grace + 30*time.Second).Microseconds()))
+	n.send(fmt.Sprintf("%s\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, (grace + stopLimit).Microseconds()))
 }
 
 // reloading must carry the time for units of Type=notify-reload; ready ends it.

@@ -12,38 +12,63 @@ import (
 func TestReadiness(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	works := func() *life { return &life{forwarder: new(forwarder.Forwarder)} }
+	cfg := forwarder.DefaultConfig()
+	patience := patience(&cfg)
+	works := func() *life {
+		n := &life{forwarder: new(forwarder.Forwarder)}
+		n.loaded.Config.Forwarder = cfg
+		return n
+	}
+	mute := works()
+	mute.ready = closed()
 	stops := works()
 	stops.stopping.Store(true)
 	for _, c := range []struct {
 		name string
 		life *life
 		st   *forwarder.Status
+		code Code
 		want string // in the reasons; empty: ready
 	}{
-		{"before the first life", nil, nil, "starting"},
-		{"no destination", &life{}, nil, "forward.to is not set"},
-		{"stopping", stops, nil, "stopping"},
-		{"opening", works(), nil, "being opened"},
-		{"nothing to do", works(), &forwarder.Status{}, ""},
-		{"connected", works(), &forwarder.Status{Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Hour)}}, ""},
-		{"a short outage", works(), &forwarder.Status{Forward: fluent.Status{Failures: 3, Since: ago(patience)}}, ""},
-		{"a long outage", works(), &forwarder.Status{Forward: fluent.Status{Failures: 3, Since: ago(patience + 1), LastError: "refused"}}, "3 attempts: refused"},
-		{"unanswered", works(), &forwarder.Status{
-			Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Minute)}, Spool: forwarder.SpoolStatus{PendingFrames: 1, OldestSeconds: 60},
-		}, "wait in the spool for 60 s"},
+		{"before the first life", nil, nil, Starting, "starting"},
+		{"no destination", &life{}, nil, NoDestination, "forward.to is not set"},
+		{"stopping", stops, nil, Stopping, "stopping"},
+		{"opening", works(), nil, Starting, "being opened"},
+		{"no answer", mute, nil, NoAnswer, "does not answer"},
+		{"nothing to do", works(), &forwarder.Status{}, "", ""},
+		{"connected", works(), &forwarder.Status{Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Hour)}}, "", ""},
+		{"a short outage", works(), &forwarder.Status{Forward: fluent.Status{Failures: 3, Since: ago(patience)}}, "", ""},
+		{"a long outage", works(), &forwarder.Status{Forward: fluent.Status{Failures: 3, Since: ago(patience + 1), LastError: "refused"}}, Unreachable, "3 attempts: refused"},
+		{"unanswered, though pings are", works(), &forwarder.Status{
+			Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Second)},
+			Spool:   forwarder.SpoolStatus{PendingFrames: 1, UnackedSeconds: patience.Seconds() + 1},
+		}, NotAcked, "1 frames wait in the spool, and for 46 s none"},
+		{"unanswered for a moment", works(), &forwarder.Status{
+			Forward: fluent.Status{Address: "a:1"}, Spool: forwarder.SpoolStatus{PendingFrames: 1, UnackedSeconds: patience.Seconds()},
+		}, "", ""},
 		{"a backlog that shrinks", works(), &forwarder.Status{
-			Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Second)}, Spool: forwarder.SpoolStatus{PendingFrames: 1000, OldestSeconds: 3600},
-		}, ""},
-		{"full", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Full: "1GiB are spooled"}}, "takes no more: 1GiB are spooled"},
-		{"failing", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Failing: "sync: EIO"}}, "disk fails: sync: EIO"},
-		{"stalled", works(), &forwarder.Status{Stalled: true}, "does not answer"},
+			Forward: fluent.Status{Address: "a:1", LastAck: ago(time.Second)}, Spool: forwarder.SpoolStatus{PendingFrames: 1000, OldestSeconds: 3600, UnackedSeconds: 1},
+		}, "", ""},
+		{"full", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Full: "1GiB are spooled"}}, SpoolFull, "takes no more: 1GiB are spooled"},
+		{"failing", works(), &forwarder.Status{Spool: forwarder.SpoolStatus{Failing: "sync: EIO"}}, SpoolFailing, "disk fails: sync: EIO"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := c.life.readiness(c.st, now)
-			if reasons := strings.Join(got.Reasons, "; "); got.OK != (c.want == "") || !strings.Contains(reasons, c.want) {
-				t.Errorf("got %v, reasons %q, want %q", got.OK, reasons, c.want)
+			got := c.life.readiness(c.st, nil, now)
+			if c.want == "" {
+				if !got.OK || len(got.Reasons) != 0 {
+					t.Errorf("got %+v, want no complaint", got)
+				}
+				return
+			}
+			if got.OK || len(got.Reasons) != 1 || got.Reasons[0].Code != c.code || !strings.Contains(got.Reasons[0].Text, c.want) {
+				t.Errorf("got %+v, want %s: %q", got, c.code, c.want)
 			}
 		})
 	}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }

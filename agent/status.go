@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -29,20 +30,13 @@ type ConfigStatus struct {
 	Findings  []document.Finding `json:"findings,omitempty"`
 }
 
-// Verdict is yes, or no with the reasons.
-type Verdict struct {
-	OK      bool     `json:"ok"`
-	Reasons []string `json:"reasons"`
-}
-
-func judge(reasons ...string) Verdict {
-	return Verdict{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
-}
-
 // Status asks all parts.
-func (a *Agent) Status() Status {
+func (a *Agent) Status() Status { return a.status(context.Background()) }
+
+func (a *Agent) status(ctx context.Context) Status {
+	stalls := a.stalls(ctx)
 	n, st := a.ask()
-	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, time.Now()), Forwarder: st}
+	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused.reason, a.refused.findings}
@@ -57,28 +51,62 @@ func (a *Agent) ask() (*life, *forwarder.Status) {
 	if n == nil || n.forwarder == nil || !n.wasReady() || n.stopping.Load() {
 		return n, nil
 	}
-	st := n.forwarder.Status()
-	return n, &st
+	return n, a.askForwarder(n.forwarder)
+}
+
+// answerWithin is how long a forwarder whose loops turn takes to answer, at the very most.
+const answerWithin = 3 * time.Second
+
+// question is one that a forwarder is asked. All who want to know at the time wait for the same answer.
+type question struct {
+	answered chan struct{}
+	answer   forwarder.Status
+}
+
+// askForwarder asks in a goroutine of its own, one at a time: a loop that stands still may hold what the answer needs, and who asks
+// wants to hear of just that. There is no answer then.
+func (a *Agent) askForwarder(f *forwarder.Forwarder) *forwarder.Status {
+	a.asking.Lock()
+	q := a.question
+	if q == nil {
+		q = &question{answered: make(chan struct{})}
+		a.question = q
+		go func() {
+			q.answer = f.Status()
+			a.asking.Lock()
+			a.question = nil
+			a.asking.Unlock()
+			close(q.answered)
+		}()
+	}
+	a.asking.Unlock()
+	timer := time.NewTimer(answerWithin)
+	defer timer.Stop()
+	select {
+	case <-q.answered:
+		return &q.answer
+	case <-timer.C:
+		return nil
+	}
 }
 
 // alive tells whether the loops turn. To be without work, or still opening the spool, is no fault.
-func (a *Agent) alive() Verdict {
-	if n, st := a.ask(); st != nil && st.Stalled && !n.stopping.Load() {
-		return judge("the reading loop does not answer")
-	}
-	return judge()
-}
+func (a *Agent) alive(ctx context.Context) Verdict { return judge(stallReasons(a.stalls(ctx))...) }
 
-func (a *Agent) ready() Verdict {
+func (a *Agent) ready(ctx context.Context) Verdict {
+	stalls := a.stalls(ctx)
+	if curable(stalls) {
+		return judge(stallReasons(stalls)...) // whom the loop would keep waiting as well
+	}
 	n, st := a.ask()
-	return n.readiness(st, time.Now())
+	return n.readiness(st, stalls, time.Now())
 }
 
 // summary is the one line that systemctl status shows.
 func (a *Agent) summary() string {
 	n, st := a.ask()
-	if v := n.readiness(st, time.Now()); !v.OK {
-		return v.Reasons[0]
+	if v := n.readiness(st, nil, time.Now()); !v.OK {
+		return v.Reasons[0].Text
 	}
 	to := st.Forward.Address
 	if to == "" {

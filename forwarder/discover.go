@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/forwarder/fold"
 	"github.com/fairlead/fairlead/forwarder/metadata"
 	"github.com/fairlead/fairlead/forwarder/tail"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // discovery finds sources and opens their new files: at once on a hint of the kernel, and by polling what no hint told of. It
@@ -67,15 +68,18 @@ func (d *discovery) watch(ctx context.Context) error {
 }
 
 // poll looks by the clock until the context ends.
-func (d *discovery) poll(ctx context.Context) error {
+func (d *discovery) poll(ctx context.Context, p *pulse.Pulse) error {
+	defer p.End()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	lastPaths := time.Now()
 	for {
+		p.Enter(&awaitLook)
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
+			p.Enter(&inLook)
 			d.look(now)
 			all := d.watcher == nil || d.lost()
 			if all || now.Sub(lastPaths) >= pollPathEvery {

@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/forwarder/spool"
 	"github.com/fairlead/fairlead/forwarder/tail"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // Forwarder is one forwarder. It can be run once.
@@ -45,6 +46,8 @@ type Forwarder struct {
 	listenM *listen.Metrics
 	sockets *listen.Sockets // from the forwarder before
 	keeper  listen.Keeper
+
+	reading, looking pulse.Pulse // of the reading loop, and of discovery's polling
 
 	mu     sync.Mutex // guards what follows
 	spool  *spool.Spool
@@ -174,7 +177,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return sender.Run(all) })
 	g.Go(func() error { return rel.run(all) })
 	g.Go(func() error { return disc.watch(reading) })
-	g.Go(func() error { return disc.poll(reading) })
+	g.Go(func() error { return disc.poll(reading, &f.looking) })
 	g.Go(func() error { return in.run(reading) })
 	g.Go(func() error {
 		defer close(listening)
@@ -243,6 +246,7 @@ func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, 
 		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
+	l.pulse = &f.reading
 	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add, record: f.cfg.Record}
 	return l
 }

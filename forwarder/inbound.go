@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/forwarder/fold"
 	"github.com/fairlead/fairlead/forwarder/listen"
 	"github.com/fairlead/fairlead/forwarder/spool"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 const (
@@ -41,6 +42,7 @@ type inbound struct {
 	log     *slog.Logger
 	metrics *metrics
 	alarm   *alarm
+	pulse   pulse.Pulse // of run
 	began   time.Time
 
 	parseJSON bool

@@ -9,6 +9,9 @@ import (
 	"github.com/fairlead/fairlead/forwarder/listen"
 )
 
+// inSlowest is how long nothing is looked at at the most.
+const inSlowest = 10 * time.Second
+
 // recoverBytes is how much of input records is folded before it is brought into the spool again.
 const recoverBytes = 1 << 20
 
@@ -81,8 +84,11 @@ func (in *inbound) run(ctx context.Context) error {
 		in.stopped = true
 		in.alarmIn(0)
 	})()
+	defer in.pulse.End()
 	for ctx.Err() == nil {
+		in.pulse.Enter(&inTick)
 		in.tick()
+		in.pulse.Enter(&awaitTick)
 		var n [8]byte
 		_, _ = in.alarm.f.Read(n[:]) // until arm says, or the context ends
 	}
@@ -131,7 +137,7 @@ func (in *inbound) arm() {
 		return
 	}
 	now := in.now()
-	next := now + int64(10*time.Second)
+	next := now + int64(inSlowest)
 	if len(in.queue) > 0 {
 		next = now + int64(inRetry)
 	} else {

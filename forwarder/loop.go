@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/forwarder/fold"
 	"github.com/fairlead/fairlead/forwarder/parse"
 	"github.com/fairlead/fairlead/forwarder/tail"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 const (
@@ -33,6 +34,7 @@ type loop struct {
 	unpack  string // folder for unpacked archives
 	packed  *openFile
 	in      *inbound // for the books; nil in tests
+	pulse   *pulse.Pulse
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit
@@ -56,12 +58,16 @@ type loop struct {
 func (l *loop) run(ctx context.Context) error {
 	l.began = time.Now().UnixNano()
 	defer context.AfterFunc(ctx, l.disc.alarm.ring)()
+	defer l.pulse.End()
 	wait := time.Duration(0)
 	for {
+		l.pulse.Enter(&awaitTurn)
 		l.disc.alarm.wait(wait)
 		if ctx.Err() != nil {
+			l.pulse.End() // the stop has its own deadlines
 			return l.finish()
 		}
+		l.pulse.Enter(&inTurn)
 		began := time.Now()
 		l.turn(began)
 		if l.send != nil {
@@ -294,6 +300,7 @@ func (l *loop) read(s *source, f *openFile, share int) (int, error) {
 		f.tailN = 0
 		return 0, nil
 	}
+	l.pulse.Beat() // a turn over many files on a slow disk may be long
 	now := time.Now().UnixNano()
 	s.tellTime(now)
 	s.drained = last && len(data) < want

@@ -140,7 +140,7 @@ func (l *loop) unpackFile(s *source, f *openFile) bool {
 		s.nextLook = l.now + int64(turnEvery)
 		return false
 	}
-	err := f.Unpack(l.unpack)
+	err := f.Unpack(l.unpack, l.pulse.Beat)
 	if err != nil {
 		if !errors.Is(err, tail.ErrDamaged) {
 			s.trouble.report(l.log, "cannot unpack the rotated log file", err, "path", f.Path)

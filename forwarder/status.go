@@ -46,11 +46,13 @@ type SpoolStatus struct {
 	PendingBytes  int64   `json:"pending_bytes"`
 	CapacityBytes int64   `json:"capacity_bytes"`
 	OldestSeconds float64 `json:"oldest_seconds"`
-	Segments      int     `json:"segments"`
-	Full          string  `json:"full,omitempty"`    // why it takes no more
-	Failing       string  `json:"failing,omitempty"` // what the disk does not do besides
-	SetAsideFiles int     `json:"set_aside_files"`   // in the folder set-aside, of this life and former ones
-	SetAsideBytes int64   `json:"set_aside_bytes"`
+	// UnackedSeconds is how long frames are pending and none was acked. It is measured by the monotonic clock.
+	UnackedSeconds float64 `json:"unacked_seconds"`
+	Segments       int     `json:"segments"`
+	Full           string  `json:"full,omitempty"`    // why it takes no more
+	Failing        string  `json:"failing,omitempty"` // what the disk does not do besides
+	SetAsideFiles  int     `json:"set_aside_files"`   // in the folder set-aside, of this life and former ones
+	SetAsideBytes  int64   `json:"set_aside_bytes"`
 }
 
 // Ledger is the books in events. read + received + recovered + replayed = acked + building + spooled + lost + set aside at every quiet moment.
@@ -70,7 +72,7 @@ type Ledger struct {
 // Status asks the loops. It can be called from the time New returned.
 func (f *Forwarder) Status() Status {
 	f.mu.Lock()
-	disc, sender, server, last := f.disc, f.sender, f.listen, f.last
+	disc, sender, sp, server, last := f.disc, f.sender, f.spool, f.listen, f.last
 	f.mu.Unlock()
 	if disc == nil {
 		return Status{}
@@ -93,7 +95,7 @@ func (f *Forwarder) Status() Status {
 	if last == nil {
 		f.mu.Lock()
 		if last = f.last; last == nil { // it did not end meanwhile
-			last = &Status{Stalled: true}
+			last = &Status{Stalled: true, Spool: spoolStatus(sp.Stats(), time.Now())}
 		}
 		f.mu.Unlock()
 	}
@@ -117,19 +119,13 @@ func (l *loop) status() Status {
 	}
 	now := time.Now()
 	st := Status{
-		Spool: SpoolStatus{
-			PendingEvents: sp.PendingEvents, PendingFrames: sp.PendingFrames, PendingBytes: sp.PendingBytes,
-			CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full, Failing: sp.Failing,
-		},
+		Spool: spoolStatus(sp, now),
 		Ledger: Ledger{
 			Read: l.metrics.read + l.metrics.events, Received: received, Recovered: sp.Recovered, Replayed: sp.Replayed, Acked: sp.Acked, Building: l.out.building + building,
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}
 	st.Ledger.balance()
-	if sp.Oldest > 0 {
-		st.Spool.OldestSeconds = float64(now.UnixMilli()-sp.Oldest) / 1000
-	}
 	for _, s := range l.sources {
 		o := SourceStatus{
 			Path: s.name, Tag: s.tag, Files: len(s.files), PendingBytes: int64(s.pending), ReadBytes: s.bytes, Lines: s.lines, Events: s.events,
@@ -150,6 +146,17 @@ func (l *loop) status() Status {
 		}
 		o.Delivered = s.eof && s.pending == 0 && !s.unmarked && s.lastSeq <= sp.AckedSeq
 		st.Sources = append(st.Sources, o)
+	}
+	return st
+}
+
+func spoolStatus(sp spool.Stats, now time.Time) SpoolStatus {
+	st := SpoolStatus{
+		PendingEvents: sp.PendingEvents, PendingFrames: sp.PendingFrames, PendingBytes: sp.PendingBytes,
+		UnackedSeconds: sp.Unacked.Seconds(), CapacityBytes: sp.Capacity, Segments: sp.Segments, Full: sp.Full, Failing: sp.Failing,
+	}
+	if sp.Oldest > 0 {
+		st.OldestSeconds = float64(now.UnixMilli()-sp.Oldest) / 1000
 	}
 	return st
 }

@@ -19,7 +19,11 @@ func describe(s agent.Status, before *former, now time.Time) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	state := "ready"
 	if !s.Ready.OK {
-		state = "NOT READY: " + strings.Join(s.Ready.Reasons, "; ")
+		texts := make([]string, len(s.Ready.Reasons))
+		for i, r := range s.Ready.Reasons {
+			texts[i] = r.Text
+		}
+		state = "NOT READY: " + strings.Join(texts, "; ")
 	}
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	row("fairlead", "%s, pid %d, up %s, %s", s.Version, s.PID, since(s.Started, now), state)

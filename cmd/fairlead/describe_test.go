@@ -19,7 +19,7 @@ func TestDescribe(t *testing.T) {
 			Files: []string{"/etc/fairlead/fairlead.yaml"}, Variables: 1, Hash: "abc", Refused: "the configuration is not valid",
 			Findings: []document.Finding{{File: "x.yaml", Line: 1, Column: 2, Severity: document.Error, Text: "a: unknown key"}},
 		},
-		Ready: agent.Verdict{Reasons: []string{"the spool takes no more: no"}},
+		Ready: agent.Verdict{Reasons: []agent.Reason{{Code: agent.SpoolFull, Text: "the spool takes no more: no"}}},
 		Forwarder: &forwarder.Status{
 			Sources: []forwarder.SourceStatus{
 				{Tag: "docker.b", Path: "/b", Delivered: true, Lines: 5, Events: 5, ReadBytes: 2048, Languages: []string{"java", "ruby"}},

@@ -198,6 +198,7 @@ func (c *session) check() *ended {
 		due := c.progress + int64(cfg.AckTimeout)
 		if now < due {
 			c.late = false
+			c.s.pulse.Beat() // for the writer, which leaves the waiting to us
 		} else if !c.late {
 			// Were we stopped for a while, the acks lie in the socket: a read whose deadline has passed does not look there.
 			c.late = true

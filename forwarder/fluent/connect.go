@@ -24,6 +24,7 @@ func (l link) drop() { l.w.close() }
 func (s *Sender) connect(ctx context.Context) (link, error) {
 	var last error
 	now := time.Now()
+	s.pulse.Enter(&s.stages.connect)
 	for _, group := range ranked(s.peers, now) {
 		l, ok := race(ctx, len(group), s.tune.stagger,
 			func(ctx context.Context, i int) (link, error) { return s.reach(ctx, group[i]) },

@@ -86,6 +86,7 @@ func (c *session) ping() (answered bool, end *ended) {
 	case <-c.pong: // late, of the one before
 	default:
 	}
+	c.s.pulse.Enter(&c.s.stages.ping)
 	if err := c.w.send(msg); err != nil {
 		return false, c.broken(err)
 	}

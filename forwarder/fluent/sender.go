@@ -1,6 +1,7 @@
 package fluent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/internal/handshake"
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // Sender carries the frames of a queue to one receiver at a time.
@@ -24,6 +26,9 @@ type Sender struct {
 
 	resolver resolver
 	dial     func(context.Context, netip.AddrPort) (*net.TCPConn, error)
+
+	pulse  pulse.Pulse
+	stages stages // set by Run
 
 	// What follows belongs to the goroutine of Run, and while a session runs the flights, limit and usual to that.
 	peers       []*peer
@@ -115,6 +120,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
+	s.stages = newStages(&s.cfg, &s.tune)
+	defer s.pulse.End()
 	s.run(ctx, restart{})
 	return nil
 }
@@ -140,23 +147,24 @@ func (s *Sender) run(ctx context.Context, next restart) {
 // wait returns when it is time to connect, or false when ctx ends.
 func (s *Sender) wait(ctx context.Context, next restart) bool {
 	if next.pause > 0 {
+		s.pulse.Enter(&s.stages.pause)
 		s.timer.Reset(next.pause)
 		select {
 		case <-ctx.Done():
 		case <-s.timer.C:
 		}
 	}
-	if next.quiet && ctx.Err() == nil {
-		limit, cancel := context.WithCancel(ctx)
-		if next.limit > 0 {
-			limit, cancel = context.WithTimeout(ctx, next.limit)
-		}
+	for again := next.quiet; again && ctx.Err() == nil; {
+		s.pulse.Enter(&s.stages.idle)
+		limit, cancel := context.WithTimeout(ctx, cmp.Or(next.limit, s.cfg.Heartbeat))
 		err := s.q.Wait(limit)
+		over := limit.Err() != nil
 		cancel()
-		if err != nil && limit.Err() == nil {
+		if err != nil && !over {
 			s.queueFailed(err)
 			return s.wait(ctx, restart{pause: s.tune.queueRetry})
 		}
+		again = err != nil && next.limit == 0
 	}
 	return ctx.Err() == nil
 }
@@ -261,6 +269,7 @@ func (s *Sender) failed(err error, took time.Duration) restart {
 }
 
 func (s *Sender) fault(err error, took time.Duration, refused bool, attrs ...slog.Attr) restart {
+	s.pulse.Enter(&s.stages.end)
 	now := time.Now()
 	s.mu.Lock()
 	s.faults.failed(s.log, now, attrs...)

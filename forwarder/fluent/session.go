@@ -115,6 +115,7 @@ func (c *session) run(ctx context.Context) *ended {
 	})
 
 	end := c.write(ctx)
+	c.s.pulse.Enter(&c.s.stages.end)
 	if end.reason == pingTimeout {
 		c.w.abort()
 	}
@@ -148,6 +149,7 @@ func (c *session) write(ctx context.Context) *ended {
 			frames = 1
 		}
 		c.learnPacking()
+		c.s.pulse.Enter(&c.s.stages.queue)
 		batch, err := c.next(frames, bytes)
 		switch {
 		case len(batch) > 0:
@@ -225,6 +227,7 @@ func (c *session) launch(batch []Frame) *ended {
 
 // finish writes what is left of the batch.
 func (c *session) finish() *ended {
+	c.s.pulse.Enter(&c.s.stages.write)
 	err := c.w.finish()
 	c.wrote()
 	if err != nil {
@@ -254,6 +257,7 @@ func (c *session) broken(err error) *ended {
 	c.mu.Lock()
 	c.draining = true
 	c.mu.Unlock()
+	c.s.pulse.Enter(&c.s.stages.end)
 	_ = c.w.conn.SetReadDeadline(time.Now().Add(c.s.tune.drain))
 	<-c.gone
 	if c.end.reason == drained {

@@ -55,8 +55,12 @@ func (c *session) turn() bool {
 		}
 		c.learnPacking()
 		batch, err := c.next(frames, turnBytes)
-		if err != nil || len(batch) == 0 {
-			return err == nil
+		if err != nil {
+			return false
+		}
+		if len(batch) == 0 {
+			c.s.pulse.Beat() // for the sender's goroutine, which has nothing to do
+			return true
 		}
 		if end := c.launch(batch); end != nil {
 			c.w.err = &queueError{end.err}

@@ -19,6 +19,7 @@ func (c *session) waitRoom() (frames int, bytes int64, end *ended) {
 		half := max(c.fl.len()-c.below, c.fl.len()/2, 1)
 		c.mu.Unlock()
 		c.wakeFor(min(half*ackBytes, maxAnswerBytes/2))
+		c.s.pulse.Enter(&c.s.stages.acks)
 		select {
 		case <-c.room:
 		case <-c.gone:
@@ -38,6 +39,7 @@ func (c *session) settle(r reason) *ended {
 			return &ended{reason: r}
 		}
 		c.wakeFor(1)
+		c.s.pulse.Enter(&c.s.stages.acks)
 		select {
 		case <-c.room:
 		case <-c.gone:
@@ -52,6 +54,7 @@ func (c *session) afterOne() *ended {
 	if end.reason != oneMessage {
 		return end
 	}
+	c.s.pulse.Enter(&c.s.stages.pause)
 	c.s.timer.Reset(c.s.tune.oneWait)
 	select {
 	case <-c.gone:
@@ -82,6 +85,7 @@ func (c *session) waitData(ctx context.Context) *ended {
 		c.s.delivering(c) // an outage may also end with nothing to deliver
 	}
 	waiting := c.waiting
+	c.s.pulse.Enter(&c.s.stages.idle)
 	c.own.Unlock() // who calls Turn may write now
 	err := c.s.q.Wait(waiting)
 	c.own.Lock()
@@ -123,6 +127,7 @@ func (c *session) waitData(ctx context.Context) *ended {
 }
 
 func (c *session) sleep(d time.Duration) *ended {
+	c.s.pulse.Enter(&c.s.stages.pause)
 	c.s.timer.Reset(d)
 	select {
 	case <-c.gone:

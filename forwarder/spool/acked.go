@@ -107,6 +107,7 @@ func (s *Spool) saveCursor(now time.Time) {
 // Ack moves the cursor: every frame up to seq has been acknowledged. It says how many events that adds. Run and SaveCursor write it
 // down; Run unlinks what lies behind it.
 func (s *Spool) Ack(seq uint64) (int, error) {
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -120,6 +121,7 @@ func (s *Spool) Ack(seq uint64) (int, error) {
 	}
 	events := s.reader.done(seq)
 	s.count.acked += int64(events)
+	s.unacked = now
 	s.cursor(seq)
 	return events, nil
 }

@@ -107,7 +107,7 @@ func (s *Spool) write(recs []*Record, now time.Time) (int, error) {
 	if err != nil {
 		k, err = s.mend(g, recs[:k], n, err)
 	}
-	s.publish(g, recs[:k])
+	s.publish(g, recs[:k], now)
 	return k, err
 }
 
@@ -151,7 +151,7 @@ func (s *Spool) mend(g *segment, recs []*Record, n int64, err error) (int, error
 }
 
 // publish takes written records into the books and hands them to the Reader.
-func (s *Spool) publish(g *segment, recs []*Record) {
+func (s *Spool) publish(g *segment, recs []*Record, now time.Time) {
 	if len(recs) == 0 {
 		return
 	}
@@ -161,6 +161,9 @@ func (s *Spool) publish(g *segment, recs []*Record) {
 	s.seq += uint64(len(recs))
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.count.frames == 0 {
+		s.unacked = now
+	}
 	for _, r := range recs {
 		h, _ := decodeHeader(r.Buf)
 		n := int64(len(r.Buf))

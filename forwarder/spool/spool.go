@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // ErrClosed is what every method answers after Close.
@@ -30,6 +32,7 @@ type Spool struct {
 	life         uint64 // random; the first half of this life's chunk ids
 	reader       *Reader
 	kick         chan struct{} // wakes Run
+	pulse        pulse.Pulse   // of Run
 
 	// wr is held by Append for its whole duration, writes included.
 	wr      sync.Mutex
@@ -67,6 +70,7 @@ type Spool struct {
 	fullSince  time.Time
 	fullWhy    string
 	fullFor    time.Duration
+	unacked    time.Time     // the cursor last moved, or the first frame to wait for it came
 	want       uint64        // what SyncTo waits for
 	synced     chan struct{} // closed and replaced after each step that synced for SyncTo
 	failingWhy string        // Stats.Failing
@@ -156,6 +160,7 @@ func (s *Spool) start() error {
 		return err
 	}
 	now := s.now()
+	s.unacked = now
 	if err := s.openAcks(); err != nil && !noSpace(err) {
 		return err
 	}
@@ -213,6 +218,9 @@ func (s *Spool) SetMark(key string, value []byte) {
 	defer s.wr.Unlock()
 	s.marks.set([]byte(key), value)
 }
+
+// Pulse shows the progress of Run.
+func (s *Spool) Pulse() *pulse.Pulse { return &s.pulse }
 
 // Reader returns the one reader of the spool.
 func (s *Spool) Reader() *Reader { return s.reader }

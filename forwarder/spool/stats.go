@@ -7,7 +7,8 @@ type Stats struct {
 	PendingFrames int64 // not acked
 	PendingEvents int64
 	PendingBytes  int64
-	Oldest        int64 // when the oldest of them was sealed, Unix milliseconds; 0 if there is none
+	Oldest        int64         // when the oldest of them was sealed, Unix milliseconds; 0 if there is none
+	Unacked       time.Duration // how long frames are pending and none has been acked, by the monotonic clock; 0 if none pends
 	Segments      int
 	Bytes         int64  // on disk, acked or not
 	Capacity      int64  // max_bytes
@@ -45,6 +46,9 @@ func (s *Spool) Stats() Stats {
 		Recovered: c.recovered, Appended: c.appended, Acked: c.acked, Replayed: c.replayed, Dropped: c.dropped, SetAside: c.setAside, Lost: c.lost,
 		AckedSeq: s.acked, LastSeq: s.last, SyncedSeq: s.syncedSeq(),
 		BadSegments: c.badSegs, BadBytes: c.badBytes,
+	}
+	if c.frames > 0 {
+		st.Unacked = now.Sub(s.unacked)
 	}
 	if !s.fullSince.IsZero() {
 		st.FullFor += now.Sub(s.fullSince)

@@ -8,10 +8,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/pulse"
 )
 
 // ackEvery is the least time between two writes of the cursor.
 const ackEvery = 100 * time.Millisecond
+
+// syncing is a step of Run. Each segment that is synced is progress.
+var syncing = pulse.Stage{Doing: "syncing, or removing what is acked", Disk: true}
 
 // age says that all records up to seq were there at a time.
 type age struct {
@@ -23,13 +28,17 @@ type age struct {
 func (s *Spool) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer s.pulse.End()
+	await := pulse.Stage{Doing: "waiting for something to sync", Limit: s.cfg.SyncAfter/5 + time.Second}
 	for {
+		s.pulse.Enter(&await)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.kick:
 		case <-timer.C:
 		}
+		s.pulse.Enter(&syncing)
 		timer.Reset(s.step(s.now()))
 		s.restoreQuiet()
 	}
@@ -98,6 +107,7 @@ func (s *Spool) syncSegment(g *segment) error {
 	if err != nil || w == nil {
 		return err
 	}
+	s.pulse.Beat()
 	if err := w.sync(); err != nil {
 		s.mu.Lock()
 		g.syncErr = err

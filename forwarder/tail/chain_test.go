@@ -85,7 +85,7 @@ func (w *world) poll() {
 	w.files = append(w.files, w.chain.Take()...)
 	for i := 0; i < len(w.files); i++ {
 		f := w.files[i]
-		if err := f.Unpack(filepath.Dir(w.path)); err != nil {
+		if err := f.Unpack(filepath.Dir(w.path), func() {}); err != nil {
 			w.t.Fatal(err)
 		}
 		err := f.Look()

@@ -16,9 +16,9 @@ import (
 func (f *File) Packed() bool { return f.packed }
 
 // Unpack decompresses a rotated file into a nameless file in dir and goes on with that, so that everything else reads it like
-// any other; it is gone when closed. The space it takes is that of the text, for one file at a time. A damaged archive gives
-// what can be read of it and an error that wraps ErrDamaged; the file is usable then.
-func (f *File) Unpack(dir string) error {
+// any other; it is gone when closed. The space it takes is that of the text, for one file at a time; step is called as it grows. A
+// damaged archive gives what can be read of it and an error that wraps ErrDamaged; the file is usable then.
+func (f *File) Unpack(dir string, step func()) error {
 	if !f.packed {
 		return nil
 	}
@@ -32,7 +32,7 @@ func (f *File) Unpack(dir string) error {
 		}
 		_ = os.Remove(plain.Name())
 	}
-	n, err := unpack(plain, f.f)
+	n, err := unpack(plain, f.f, step)
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		_ = plain.Close()
 		return fmt.Errorf("unpack %s: %w", f.Path, err)
@@ -51,7 +51,7 @@ func (f *File) Unpack(dir string) error {
 // ErrDamaged marks an archive that breaks off or fails its checksum.
 var ErrDamaged = errors.New("damaged gzip file")
 
-func unpack(dst io.Writer, src *os.File) (int64, error) {
+func unpack(dst io.Writer, src *os.File, step func()) (int64, error) {
 	if _, err := src.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func unpack(dst io.Writer, src *os.File) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	w := &writeError{w: dst}
+	w := &unpacked{w: dst, step: step}
 	n, err := io.Copy(w, z)
 	switch {
 	case w.err != nil:
@@ -70,13 +70,15 @@ func unpack(dst io.Writer, src *os.File) (int64, error) {
 	return n, nil
 }
 
-// writeError tells an error of the writer from one of the reader, which io.Copy does not.
-type writeError struct {
-	w   io.Writer
-	err error
+// unpacked tells an error of the writer from one of the reader, which io.Copy does not.
+type unpacked struct {
+	w    io.Writer
+	step func()
+	err  error
 }
 
-func (w *writeError) Write(p []byte) (int, error) {
+func (w *unpacked) Write(p []byte) (int, error) {
+	w.step()
 	n, err := w.w.Write(p)
 	w.err = err
 	return n, err
