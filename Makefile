@@ -45,7 +45,8 @@ fuzz: ## every fuzz target for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
-soak: setup ## random faults against the whole program for SOAK, and against the spool for a tenth of it
+soak: setup ## 1,000 random histories in virtual time, then random faults against the spool for a tenth of SOAK and the whole program for SOAK
+	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v -run 'Histories' ./forwarder
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestHistories$$' ./forwarder/spool
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v ./test
 

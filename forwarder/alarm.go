@@ -16,10 +16,15 @@ import (
 // waits in whole milliseconds rounded down, and its monitor thread wakes for each timer too), and at light load waking up is
 // most of what a turn costs.
 type alarm struct {
-	f    *os.File
+	f    *os.File // nil: there is a Go timer instead
 	conn syscall.RawConn
 	rung atomic.Bool // since wait was last left
+
+	timer *time.Timer
 }
+
+// newTimerAlarm is for where the kernel gives no timerfd, and for the virtual clock of a simulation.
+func newTimerAlarm() *alarm { return &alarm{timer: time.NewTimer(time.Hour)} }
 
 func newAlarm() (*alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
@@ -41,13 +46,39 @@ func set(fd uintptr, d time.Duration) {
 // ring ends the present wait, or the next. It may be called from any goroutine.
 func (a *alarm) ring() {
 	if !a.rung.Swap(true) {
-		_ = a.conn.Control(func(fd uintptr) { set(fd, 0) })
+		a.set(0)
 	}
+}
+
+// set has it ring after d, whatever was set before.
+func (a *alarm) set(d time.Duration) {
+	if a.f == nil {
+		a.timer.Reset(d)
+		return
+	}
+	_ = a.conn.Control(func(fd uintptr) { set(fd, d) })
+}
+
+// hear waits until what was set with set has passed.
+func (a *alarm) hear() {
+	if a.f == nil {
+		<-a.timer.C
+		return
+	}
+	var n [8]byte
+	_, _ = a.f.Read(n[:])
 }
 
 // wait returns after d, or when it is rung. The descriptor is never read: to set the timer again makes it unready, and the
 // runtime's poller is told of each time that it gets ready. It is set only when the poller is prepared, or that word is lost.
 func (a *alarm) wait(d time.Duration) {
+	defer a.rung.Store(false)
+	if a.f == nil {
+		if a.timer.Reset(d); !a.rung.Load() {
+			<-a.timer.C
+		}
+		return
+	}
 	first := true
 	_ = a.conn.Read(func(fd uintptr) bool {
 		if !first {
@@ -57,7 +88,12 @@ func (a *alarm) wait(d time.Duration) {
 		set(fd, d)
 		return a.rung.Load() // before it was set: ring's own setting is lost
 	})
-	a.rung.Store(false)
 }
 
-func (a *alarm) close() { _ = a.f.Close() }
+func (a *alarm) close() {
+	if a.f == nil {
+		a.timer.Stop()
+		return
+	}
+	_ = a.f.Close()
+}

@@ -87,11 +87,7 @@ func BenchmarkLoop(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				disc, err := newDiscovery(cfg.Sources, log, f.folding, f.single, nil)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer disc.alarm.close()
+				disc := newDiscovery(cfg.Sources, log, newTimerAlarm(), f.folding, f.single, nil)
 				l := f.newLoop(log, disc, sp, newReleaser(sp))
 				reader := sp.Reader()
 				var frames []spool.Frame

@@ -46,16 +46,12 @@ const (
 	pollPathEvery = 5 * time.Second // paths that hints are expected for
 )
 
-func newDiscovery(cfg Sources, log *slog.Logger, folding, plainLines *fold.Folder, recalls map[string][]recall) (*discovery, error) {
-	a, err := newAlarm()
-	if err != nil {
-		return nil, err
-	}
+func newDiscovery(cfg Sources, log *slog.Logger, a *alarm, folding, plainLines *fold.Folder, recalls map[string][]recall) *discovery {
 	return &discovery{
 		cfg: cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
 		alarm: a, questions: make(chan chan Status, 16),
 		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
-	}, nil
+	}
 }
 
 // watch hears the kernel's hints until the context ends.

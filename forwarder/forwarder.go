@@ -47,6 +47,11 @@ type Forwarder struct {
 	sockets *listen.Sockets // from the forwarder before
 	keeper  listen.Keeper
 
+	// What a simulation replaces.
+	network  fluent.Network // nil: the host's
+	newAlarm func() (*alarm, error)
+	watcher  func() (*tail.Watcher, error)
+
 	reading, looking pulse.Pulse // of the reading loop, and of discovery's polling
 
 	mu     sync.Mutex // guards what follows
@@ -63,7 +68,8 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{}), follow: make(chan struct{})}
+	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{}), follow: make(chan struct{}),
+		newAlarm: newAlarm, watcher: tail.NewWatcher}
 	var err error
 	if f.folding, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
@@ -119,23 +125,20 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 
 	q := newQueue(sp)
 	sender := fluent.NewSender(f.cfg.Forward, q, f.log.With("component", "fluent"), f.sendM)
+	if f.network != nil {
+		sender.Through(f.network)
+	}
 	log := f.log.With("component", "tail")
 	inLog := f.log.With("component", "listen")
-	in, err := newInbound(f.cfg.Record, f.inFold, sp, inLog, f.metrics)
-	if err != nil {
-		return err
-	}
+	in := newInbound(f.cfg.Record, f.inFold, sp, inLog, f.metrics, f.alarm(inLog))
 	defer in.alarm.close()
 	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
 	server := listen.New(f.cfg.Sources.Listen, in, in.now, inLog, f.listenM, f.sockets, f.keeper)
-	disc, err := newDiscovery(f.cfg.Sources, log, f.folding, f.single, recallAll(marks, log))
-	if err != nil {
-		return err
-	}
+	disc := newDiscovery(f.cfg.Sources, log, f.alarm(log), f.folding, f.single, recallAll(marks, log))
 	defer disc.alarm.close()
-	if disc.watcher, err = tail.NewWatcher(); err != nil {
+	if disc.watcher, err = f.watcher(); err != nil {
 		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
 	}
 	f.mu.Lock()
@@ -215,6 +218,16 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 
 // listenWait is how long the listener is waited for before the forwarder is said to be ready.
 const listenWait = 2 * time.Second
+
+// alarm makes an alarm; where the kernel gives none, one that costs more.
+func (f *Forwarder) alarm(log *slog.Logger) *alarm {
+	a, err := f.newAlarm()
+	if err != nil {
+		log.Warn("waking up costs more than it should", "err", err)
+		a = newTimerAlarm()
+	}
+	return a
+}
 
 // drain waits until the spool is empty, for what is left of `grace` at most.
 func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool, stopBy time.Time) {

@@ -107,15 +107,11 @@ type inputRecord struct {
 	pending int
 }
 
-func newInbound(cfg Record, folding *fold.Folder, sp *spool.Spool, log *slog.Logger, m *metrics) (*inbound, error) {
-	a, err := newAlarm()
-	if err != nil {
-		return nil, err
-	}
+func newInbound(cfg Record, folding *fold.Folder, sp *spool.Spool, log *slog.Logger, m *metrics, a *alarm) *inbound {
 	return &inbound{
 		folding: folding, spool: sp, log: log, metrics: m, alarm: a, began: time.Now(), parseJSON: cfg.ParseJSON,
 		streams: map[string]*inStream{}, builders: map[string]*inBuilder{}, moved: make(chan struct{}),
-	}, nil
+	}
 }
 
 // now is a clock in Unix nanoseconds that is never set, so no step of the wall clock ends or holds up an event.

@@ -89,8 +89,7 @@ func (in *inbound) run(ctx context.Context) error {
 		in.pulse.Enter(&inTick)
 		in.tick()
 		in.pulse.Enter(&awaitTick)
-		var n [8]byte
-		_, _ = in.alarm.f.Read(n[:]) // until arm says, or the context ends
+		in.alarm.hear() // until arm says, or the context ends
 	}
 	return nil
 }
@@ -187,7 +186,7 @@ func (in *inbound) books(f func(received, building int64)) {
 	f(in.received, in.building)
 }
 
-// alarmIn sets the alarm. A time set before is forgotten; run reads the descriptor, so none is missed.
+// alarmIn sets the alarm. A time set before is forgotten; run hears each, so none is missed.
 func (in *inbound) alarmIn(d time.Duration) {
-	_ = in.alarm.conn.Control(func(fd uintptr) { set(fd, d) })
+	in.alarm.set(d)
 }

@@ -40,11 +40,7 @@ func TestClockIsSetBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sp.Close()
-	disc, err := newDiscovery(cfg.Sources, log, f.folding, f.single, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer disc.alarm.close()
+	disc := newDiscovery(cfg.Sources, log, newTimerAlarm(), f.folding, f.single, nil)
 	l := f.newLoop(log, disc, sp, newReleaser(sp))
 	disc.look(time.Now())
 	turns := func() {

@@ -87,7 +87,7 @@ func (s *Sender) reachOne(ctx context.Context, p *peer, list []found) (link, err
 }
 
 // dialTCP is what dial is but in tests.
-func (s *Sender) dialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
+func (s *Sender) dialTCP(ctx context.Context, addr netip.AddrPort) (Conn, error) {
 	dialer := net.Dialer{
 		Timeout:         s.cfg.ConnectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4},

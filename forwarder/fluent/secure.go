@@ -23,7 +23,7 @@ func (e *setupError) Unwrap() error { return e.err }
 
 // secure brings a fresh connection to where messages may be sent: TLS, then HELO, PING and PONG, each if it is configured,
 // within connect_timeout together. It closes a connection that does not get there.
-func (s *Sender) secure(ctx context.Context, conn *net.TCPConn, p *peer) (*wire, error) {
+func (s *Sender) secure(ctx context.Context, conn Conn, p *peer) (*wire, error) {
 	w, err := newWire(conn)
 	if err != nil {
 		_ = conn.Close()

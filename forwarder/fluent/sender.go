@@ -25,7 +25,7 @@ type Sender struct {
 	tune tune
 
 	resolver resolver
-	dial     func(context.Context, netip.AddrPort) (*net.TCPConn, error)
+	dial     func(context.Context, netip.AddrPort) (Conn, error)
 
 	pulse  pulse.Pulse
 	stages stages // set by Run

@@ -2,7 +2,6 @@ package fluent
 
 import (
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,7 +13,7 @@ import (
 // never do: the session waits for bytes and for room in its own way, on the descriptor, as it does without TLS. What is read
 // is what the kernel holds; what is written is kept until flush.
 type socket struct {
-	*net.TCPConn
+	Conn
 	raw  syscall.RawConn
 	live bool
 	fd   int           // when live: set by whoever reads, for this read
@@ -26,7 +25,7 @@ type socket struct {
 
 func (s *socket) Read(p []byte) (int, error) {
 	if !s.live {
-		return s.TCPConn.Read(p)
+		return s.Conn.Read(p)
 	}
 	for {
 		n, err := unix.Read(s.fd, p)
@@ -50,7 +49,7 @@ func (s *socket) Write(p []byte) (int, error) {
 		s.sent.Add(uint64(len(p)))
 		return len(p), nil
 	}
-	n, err := s.TCPConn.Write(p)
+	n, err := s.Conn.Write(p)
 	s.sent.Add(uint64(n))
 	return n, err
 }
@@ -83,5 +82,5 @@ func (s *socket) Close() error {
 	if s.live {
 		_ = s.raw.Control(func(fd uintptr) { _, _ = s.flush(int(fd)) })
 	}
-	return s.TCPConn.Close()
+	return s.Conn.Close()
 }

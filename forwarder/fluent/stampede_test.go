@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -41,7 +40,7 @@ type fleet struct {
 const fleetSize = 1000
 
 // dial counts, and keeps those that get through.
-func (f *fleet) dial(ctx context.Context, _ netip.AddrPort) (*net.TCPConn, error) {
+func (f *fleet) dial(ctx context.Context, _ netip.AddrPort) (Conn, error) {
 	f.mu.Lock()
 	f.attempts = append(f.attempts, time.Since(f.since))
 	f.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -18,7 +17,7 @@ import (
 
 // wire writes frames to a connection in as few system calls as there can be. It belongs to the writer.
 type wire struct {
-	conn     *net.TCPConn
+	conn     Conn
 	raw      syscall.RawConn
 	socket   *socket   // conn, for what is written before the session and for TLS
 	tls      *tls.Conn // nil: plain
@@ -31,12 +30,12 @@ type wire struct {
 	accepted atomic.Int64 // mono time when the kernel last took bytes
 }
 
-func newWire(conn *net.TCPConn) (*wire, error) {
+func newWire(conn Conn) (*wire, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	return &wire{conn: conn, socket: &socket{TCPConn: conn, raw: raw}, raw: raw}, nil
+	return &wire{conn: conn, socket: &socket{Conn: conn, raw: raw}, raw: raw}, nil
 }
 
 // read reads what the socket holds, into p: unix.EAGAIN if that is nothing. With TLS there may be more than one call gives.

@@ -16,7 +16,7 @@ import (
 // acks that are late or shuffled.
 type conn struct {
 	r    *Receiver
-	nc   *net.TCPConn
+	nc   Conn
 	rw   net.Conn // nc at the pace set, or TLS over it
 	once sync.Once
 	done chan struct{} // closed with the connection
@@ -43,7 +43,7 @@ func (c *conn) close(reset bool) {
 // greet does what has to be done before the first message, and answers what came of that already.
 func (c *conn) greet() (early []byte, err error) {
 	s := c.r.security.Load()
-	c.rw = &slowConn{TCPConn: c.nc, c: c}
+	c.rw = &slowConn{Conn: c.nc, c: c}
 	_ = c.nc.SetDeadline(time.Now().Add(10 * time.Second))
 	if s.TLS != nil {
 		t := tls.Server(c.rw, s.TLS)
@@ -88,6 +88,8 @@ func (c *conn) serve() {
 			return
 		case m.contains(b.SwallowContaining):
 			c.r.refused.Add(1)
+			continue
+		case b.DropMessages > 0 && rand.Float64() < b.DropMessages:
 			continue
 		case c.r.take(&m) != nil:
 			return
@@ -194,7 +196,7 @@ func appendAck(dst []byte, chunk string, b *Behaviour) []byte {
 
 // slowConn reads at the pace the behaviour sets, in twenty steps a second.
 type slowConn struct {
-	*net.TCPConn
+	Conn
 	c    *conn
 	slow bool
 }
@@ -213,5 +215,5 @@ func (s *slowConn) Read(p []byte) (int, error) {
 		}
 		p = p[:min(len(p), max(rate/20, 1))]
 	}
-	return s.TCPConn.Read(p)
+	return s.Conn.Read(p)
 }

@@ -24,6 +24,7 @@ type Behaviour struct {
 	AckUnknown        bool          // acks name ids that nobody sent
 	NoAcks            bool          // nothing is acked, all is taken
 	DropAcks          float64       // this share of acks is never sent
+	DropMessages      float64       // this share of messages with data is thrown away and not acked, as Fluentd does with what is too large
 	Refuse            bool          // data makes it close with RST, pings are acked: Fluentd with a full buffer
 	RefuseTag         string        // the same for data of this tag only
 	RefuseContaining  string        // the same for messages whose entries contain this
@@ -85,9 +86,8 @@ type Receiver struct {
 
 // Listen starts a receiver at addr, such as 127.0.0.1:0. Without a handler events are only counted.
 func Listen(addr string, h Handler) (*Receiver, error) {
-	r := &Receiver{handle: h, addr: addr, conns: map[*conn]struct{}{}}
-	r.behaviour.Store(&Behaviour{})
-	r.security.Store(&Security{})
+	r := New(h)
+	r.addr = addr
 	if err := r.Restart(); err != nil {
 		return nil, err
 	}
@@ -112,6 +112,33 @@ func (r *Receiver) Stats() Stats {
 	return Stats{Connections: r.connections.Load(), Messages: r.messages.Load(), Pings: r.pings.Load(), Events: r.events.Load(),
 		Bytes: r.bytes.Load(), Acks: r.acks.Load(), Refused: r.refused.Load(),
 		Denied: r.denied.Load(), Compressed: r.compressed.Load()}
+}
+
+// Conn is a connection as a receiver uses it: a *net.TCPConn, or one of a simulated network.
+type Conn interface {
+	net.Conn
+	SetLinger(sec int) error
+	SetReadBuffer(bytes int) error
+}
+
+// New makes a receiver that listens nowhere: what it is to serve is given to Serve.
+func New(h Handler) *Receiver {
+	r := &Receiver{handle: h, conns: map[*conn]struct{}{}}
+	r.behaviour.Store(&Behaviour{})
+	r.security.Store(&Security{})
+	return r
+}
+
+// Serve takes a connection, as if it had been accepted, and returns at once.
+func (r *Receiver) Serve(nc Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &conn{r: r, nc: nc, done: make(chan struct{})}
+	if r.closed {
+		c.close(true)
+		return
+	}
+	r.start(c)
 }
 
 // Restart listens again after Kill.
@@ -190,16 +217,21 @@ func (r *Receiver) accept(ln net.Listener) {
 			c.close(true)
 			continue
 		}
-		r.conns[c] = struct{}{}
-		r.serving.Add(1)
+		r.start(c)
 		r.mu.Unlock()
-		r.connections.Add(1)
-		go func() {
-			defer r.serving.Done()
-			c.serve()
-			r.mu.Lock()
-			delete(r.conns, c)
-			r.mu.Unlock()
-		}()
 	}
+}
+
+// start serves a connection until it ends. r.mu is held.
+func (r *Receiver) start(c *conn) {
+	r.conns[c] = struct{}{}
+	r.connections.Add(1)
+	r.serving.Add(1)
+	go func() {
+		defer r.serving.Done()
+		c.serve()
+		r.mu.Lock()
+		delete(r.conns, c)
+		r.mu.Unlock()
+	}()
 }
