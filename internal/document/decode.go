@@ -63,6 +63,8 @@ func (d *decoder) value(path string, at place, n ast.Node, v reflect.Value) {
 	}
 	switch t := v.Type(); {
 	case t == anyType:
+	case t == settingsType:
+		d.settings(path, at, n, v)
 	case t == secretType && isMap(n):
 		d.secret(path, at, n.(ast.MapNode), v)
 	case isSection(t), isEither(t) && isMap(n):

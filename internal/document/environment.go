@@ -107,7 +107,7 @@ func (r *Reader) variable(key variable, at place, value string) {
 // ({{.ContainerName}}) or a # needs no quotes here.
 func (d *decoder) node(key variable, value string) (ast.Node, error) {
 	t := d.typeOf(key)
-	list := t.Kind() == reflect.Slice && !isText(t)
+	list := t.Kind() == reflect.Slice && !isText(t) && t != settingsType
 	switch {
 	case list && strings.TrimSpace(value) == "":
 		return ast.Sequence(nil, true), nil
@@ -117,7 +117,7 @@ func (d *decoder) node(key variable, value string) (ast.Node, error) {
 			seq.Values = append(seq.Values, text(strings.TrimSpace(one)))
 		}
 		return seq, nil
-	case !list && !isSection(t) && t != anyType && (t != secretType || !inFile.MatchString(value)):
+	case !list && !isSection(t) && t != anyType && t != settingsType && (t != secretType || !inFile.MatchString(value)):
 		return text(value), nil
 	}
 	tree, err := parse([]byte(value))

@@ -60,7 +60,11 @@ func (r *Reader) report(at place, s Severity, text, fix string) {
 }
 
 // Document reads one YAML text. An empty one is fine: it sets nothing.
-func (r *Reader) Document(file string, text []byte) {
+func (r *Reader) Document(file string, text []byte) { r.Under("", file, text) }
+
+// Under reads the part of a YAML text that stands under one key of it; without a key all of it. A text without the key
+// sets nothing.
+func (r *Reader) Under(key, file string, text []byte) {
 	r.sources = append(r.sources, file)
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if at, ok := firstBad(text); !ok {
@@ -95,7 +99,26 @@ func (r *Reader) Document(file string, text []byte) {
 		return
 	}
 	ast.Walk(&d, body)
+	if key != "" {
+		if body = under(key, body); body == nil {
+			return
+		}
+	}
 	d.value("", d.place(body), body, r.target)
+}
+
+// under answers the value of a key of the map n, nil if there is none.
+func under(key string, n ast.Node) ast.Node {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return nil
+	}
+	for it := m.MapRange(); it.Next(); {
+		if keyText(it.Key()) == key {
+			return it.Value()
+		}
+	}
+	return nil
 }
 
 // parse keeps a fault of the parser from being ours: a text it cannot cope with is a text with an error.
