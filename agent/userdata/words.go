@@ -2,6 +2,7 @@ package userdata
 
 import (
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -57,6 +58,17 @@ var inherited = map[string]bool{"HOME": true, "PATH": true, "USER": true, "SHELL
 // opaque tells whether the word computes with something that is not known: the marker must not be computed with.
 func (s *shell) opaque(w *syntax.Word) bool {
 	found := false
+	if len(w.Parts) > 0 {
+		// A tilde is also a home behind the = of a word that looks like an assignment.
+		l, ok := w.Parts[0].(*syntax.Lit)
+		found = ok && homeInValue.MatchString(l.Value)
+	}
+	for i, part := range w.Parts[:max(0, len(w.Parts)-1)] {
+		// Braces are expanded before variables: $V{a,b} is $Va $Vb.
+		p, ok := part.(*syntax.ParamExp)
+		l, next := w.Parts[i+1].(*syntax.Lit)
+		found = found || ok && next && p.Short && strings.HasPrefix(l.Value, "{")
+	}
 	syntax.Walk(w, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.CmdSubst:
@@ -95,6 +107,8 @@ func (s *shell) opaque(w *syntax.Word) bool {
 	})
 	return found
 }
+
+var homeInValue = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=(.*:)?~`)
 
 // dark tells whether a variable has no known value.
 func (s *shell) dark(name string) bool {
