@@ -27,6 +27,8 @@ type Plan struct {
 	Secret   bool     // the text holds secrets: for root alone
 	Missing  []string // settings whose references could not be resolved and that had no former value
 	Refused  string   // why the cluster was not changed
+
+	hidden map[string]bool // names whose values are not shown, beyond those that never are
 }
 
 // Change is one setting that the agent will see another value of.
@@ -66,7 +68,7 @@ func Make(in Input) Plan {
 			missing = append(missing, key)
 		}
 	}
-	plan := Plan{Missing: missing}
+	plan := Plan{Missing: missing, hidden: secret}
 	plan.Refused = p.keepCluster()
 	var b strings.Builder
 	for _, l := range p.lines {
