@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 
+	"github.com/fairlead/fairlead/agent/ecsconfig"
 	"github.com/fairlead/fairlead/forwarder"
 )
 
@@ -16,6 +17,7 @@ const DefaultPath = "/etc/fairlead/fairlead.yaml"
 type Config struct {
 	Forwarder forwarder.Config `yaml:",inline"`
 	State     State            `yaml:"state"`
+	ECS       ecsconfig.Config `yaml:"ecs"`
 	Health    Health           `yaml:"health"`
 	Control   Control          `yaml:"control"`
 }
@@ -40,6 +42,7 @@ func DefaultConfig() Config {
 	return Config{
 		Forwarder: forwarder.DefaultConfig(),
 		State:     State{Dir: "/var/lib/fairlead"},
+		ECS:       ecsconfig.DefaultConfig(),
 		Health:    Health{Listen: ":9778"},
 		Control:   Control{Socket: "/run/fairlead/fairlead.sock"},
 	}
@@ -73,7 +76,7 @@ func (c Config) Validate() error {
 	case len(s) > maxSocketPath:
 		errs = append(errs, fmt.Errorf("control.socket: %q has %d bytes, a socket's path may have %d", s, len(s), maxSocketPath))
 	}
-	return errors.Join(append(errs, c.Forwarder.Validate())...)
+	return errors.Join(append(errs, c.ECS.Validate(), c.Forwarder.Validate())...)
 }
 
 // Check judges what Validate cannot: the files that the configuration names.

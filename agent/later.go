@@ -17,8 +17,6 @@ var later = []document.Later{
 	{Path: "sources.files.delete_acked", Off: false},
 	{Path: "sources.journal.units", Off: []string(nil)},
 	{Path: "record.instance", Off: false},
-	{Path: "ecs.settings", Off: document.Any{}},
-	{Path: "ecs.restart", Off: "never"},
 	{Path: "cleanup.enabled", Off: false},
 	{Path: "cleanup.interval", Off: time.Duration(0)},
 	{Path: "cleanup.high", Off: ""},

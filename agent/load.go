@@ -8,17 +8,20 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/fairlead/fairlead/agent/userdata"
 	"github.com/fairlead/fairlead/internal/document"
 )
 
 // variablePrefix begins the names of the environment variables that set keys.
 const variablePrefix = "FAIRLEAD_"
 
-// Source says where the configuration is read from: Path, the drop-ins beside it, and the environment. Later ones win.
+// Source says where the configuration is read from: Path, the drop-ins beside it, user data, and the environment. Later
+// ones win.
 type Source struct {
 	Path     string
-	Required bool     // the file was asked for by name: it must be there
-	Environ  []string // as os.Environ has it
+	Required bool            // the file was asked for by name: it must be there
+	UserData []userdata.YAML // the parts of user data that are such documents
+	Environ  []string        // as os.Environ has it
 }
 
 // Loaded is a configuration as it was read.
@@ -54,6 +57,9 @@ func (s Source) load() (Loaded, *document.Reader) {
 	s.readFile(&l, r, s.Path, s.Required)
 	for _, path := range s.dropIns(r) {
 		s.readFile(&l, r, path, true)
+	}
+	for _, d := range s.UserData {
+		r.Under(d.Key, d.File, d.Text)
 	}
 	l.Variables = r.Environment(variablePrefix, s.Environ)
 	l.Config.complete()

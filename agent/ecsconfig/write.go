@@ -107,3 +107,20 @@ func replace(path string, text []byte, mode fs.FileMode, uid, gid int) (err erro
 	defer d.Close()
 	return d.Sync()
 }
+
+// Replace writes a file that nobody else writes to, whole or not at all.
+func Replace(path string, text []byte, mode fs.FileMode) error {
+	return replace(path, text, mode, -1, -1)
+}
+
+// Narrow takes the file from everyone but its owner.
+func Narrow(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return os.Chmod(path, mode&0o600)
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,16 +15,30 @@ import (
 
 func newCheck(g *global) *cobra.Command {
 	var asJSON bool
+	var ecsConfig string
+	var r agent.Rendering
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and change nothing",
 		Long: `Reads the configuration file, its drop-ins and the FAIRLEAD_ environment as the daemon would, and names everything that is
-wrong: file:line:col: severity: text (fix: ...). Exit code 1 if there is an error.`,
+wrong: file:line:col: severity: text (fix: ...). Exit code 1 if there is an error.
+
+With --user-data and --ecs-config it also judges those, as a linter for pipelines: nothing is run, asked or written.`,
 		Example: `  fairlead check
-  fairlead check --config ./fairlead.yaml --json`,
+  fairlead check --config ./fairlead.yaml --json
+  fairlead check --user-data ./user-data.sh
+  fairlead check --ecs-config /etc/ecs/ecs.config`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			l := g.source().Check()
+			if r.UserData != "" || ecsConfig != "" {
+				var err error
+				r.Source, r.Stdin = g.source(), c.InOrStdin()
+				if l.Findings, err = r.Check(ecsConfig); err != nil {
+					return failed(err)
+				}
+				l.Files = append(l.Files, given(r.UserData, ecsConfig)...)
+			}
 			if err := printFindings(c.OutOrStdout(), l, asJSON); err != nil {
 				return failed(err)
 			}
@@ -33,8 +48,15 @@ wrong: file:line:col: severity: text (fix: ...). Exit code 1 if there is an erro
 			return nil
 		},
 	}
+	c.Flags().StringVar(&r.UserData, "user-data", "", "user data `file` to judge, - for stdin")
+	c.Flags().StringVar(&ecsConfig, "ecs-config", "", "ecs.config `file` to judge")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as a JSON list")
 	return c
+}
+
+// given names the files that were named on the command line.
+func given(names ...string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 func printFindings(w io.Writer, l agent.Loaded, asJSON bool) error {
