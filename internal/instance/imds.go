@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,15 +84,11 @@ func ask(ctx context.Context, c *IMDS, once func(context.Context) ([]byte, error
 		if err == nil {
 			return text, nil
 		}
-		var refused *smithyhttp.ResponseError
-		switch status := 0; {
-		case errors.As(err, &refused):
-			if status = refused.HTTPStatusCode(); status == http.StatusNotFound {
-				return nil, nil
-			}
-			if status == http.StatusForbidden {
-				return nil, fmt.Errorf("%w for this instance or process (403; to switch it on: aws ec2 modify-instance-metadata-options --http-endpoint enabled)", ErrOff)
-			}
+		switch status := statusOf(err); {
+		case status == http.StatusNotFound:
+			return nil, nil
+		case status == http.StatusForbidden:
+			return nil, fmt.Errorf("%w for this instance or process (403; to switch it on: aws ec2 modify-instance-metadata-options --http-endpoint enabled)", ErrOff)
 		case strings.Contains(err.Error(), "access disabled"):
 			return nil, fmt.Errorf("%w: AWS_EC2_METADATA_DISABLED is true", ErrOff)
 		}
@@ -104,14 +102,28 @@ func ask(ctx context.Context, c *IMDS, once func(context.Context) ([]byte, error
 	}
 }
 
+var statusCode = regexp.MustCompile(`StatusCode: ([0-9]{3})`)
+
+// statusOf is the HTTP status that the error speaks of, 0 if none. The SDK hides what came of the request for a token.
+func statusOf(err error) int {
+	var refused *smithyhttp.ResponseError
+	if errors.As(err, &refused) {
+		return refused.HTTPStatusCode()
+	}
+	if m := statusCode.FindStringSubmatch(err.Error()); m != nil {
+		status, _ := strconv.Atoi(m[1]) // three digits
+		return status
+	}
+	return 0
+}
+
 // explain says what a silent service means.
 func explain(err error) error {
-	var refused *smithyhttp.ResponseError
 	var timeout interface{ Timeout() bool }
-	switch {
-	case errors.As(err, &refused) && refused.HTTPStatusCode() != 0:
-		return fmt.Errorf("it answers %d", refused.HTTPStatusCode())
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	switch status := statusOf(err); {
+	case status != 0:
+		return fmt.Errorf("it answers %d", status)
+	case strings.Contains(err.Error(), "deadline exceeded"), errors.As(err, &timeout) && timeout.Timeout():
 		return errors.New("no answer (not an EC2 instance; or in a container with a hop limit of 1: aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)")
 	}
 	var op *net.OpError

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
@@ -101,21 +99,6 @@ func (s *Store) decrypt(ctx context.Context, ciphertext string) (string, error) 
 		return "", err
 	}
 	return string(out.Plaintext), nil
-}
-
-func (s *Store) object(ctx context.Context, uri string) (string, error) {
-	rest, ok := strings.CutPrefix(uri, "s3://")
-	bucket, key, _ := strings.Cut(rest, "/")
-	if !ok || bucket == "" || key == "" {
-		return "", errors.New("not an object: write s3://BUCKET/KEY")
-	}
-	out, err := s3.NewFromConfig(s.cfg).GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-	if err != nil {
-		return "", err
-	}
-	defer out.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(out.Body, maxValue+1))
-	return string(text), err
 }
 
 // explain leaves of an error of the SDK what an operator can act on.
