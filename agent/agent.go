@@ -33,6 +33,8 @@ type Agent struct {
 	monitor *pulse.Monitor
 	started time.Time
 
+	ecs *ecsWatch
+
 	health, control *server // owned by Run; nil: none
 
 	sockets *forwarder.Sockets // of Forward clients, between two lives; owned by Run
@@ -49,7 +51,9 @@ type Agent struct {
 
 // New makes a daemon that will run with the configuration of source.
 func New(source Source, build Build, log *slog.Logger) *Agent {
-	return &Agent{source: source, build: build, log: log, metrics: newMetrics(build), notify: newNotifier(log), monitor: pulse.NewMonitor()}
+	m := newMetrics(build)
+	return &Agent{source: source, build: build, log: log, metrics: m, notify: newNotifier(log), monitor: pulse.NewMonitor(),
+		ecs: newECSWatch(log, m.registry)}
 }
 
 // ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.
@@ -83,6 +87,24 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.serve(loaded.Config); err != nil {
 		return err
 	}
+
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.ecs.run(watching, func() (Source, string) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.now == nil { // not at work yet
+				return a.source, loaded.Config.State.Dir
+			}
+			return a.source, a.loaded.Config.State.Dir
+		})
+	}()
+	defer func() {
+		unwatch()
+		<-watched
+	}()
 
 	var before *life // what ran before a reload, until the new one has shown that it works
 	for {

@@ -188,6 +188,7 @@ func (a *Agent) reload() *life {
 	}
 	a.reloaded(refusal{})
 	a.log.Info("configuration read again", "files", loaded.Files)
+	a.ecs.reloaded()
 	return next
 }
 

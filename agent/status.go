@@ -18,7 +18,8 @@ type Status struct {
 	Config  ConfigStatus `json:"config"`
 	Ready   Verdict      `json:"ready"`
 
-	Forwarder *forwarder.Status `json:"forwarder,omitempty"` // absent: there is nowhere to forward to
+	Forwarder *forwarder.Status `json:"forwarder,omitempty"`  // absent: there is nowhere to forward to
+	ECSConfig *ECSStatus        `json:"ecs_config,omitempty"` // absent: no ECS agent is configured on this host
 }
 
 // ConfigStatus says which configuration is at work, and what was wrong with one that was read since and refused.
@@ -36,7 +37,7 @@ func (a *Agent) Status() Status { return a.status(context.Background()) }
 func (a *Agent) status(ctx context.Context) Status {
 	stalls := a.stalls(ctx)
 	n, st := a.ask()
-	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st}
+	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st, ECSConfig: a.ecs.Status()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused.reason, a.refused.findings}

@@ -100,7 +100,7 @@ func (s *shell) empty(pos syntax.Pos) {
 		s.condition(pos)
 		return
 	}
-	*s.out.config = append(*s.out.config, chunk{truncate: true, at: s.at(pos)})
+	s.out.config.add(chunk{truncate: true, at: s.at(pos)})
 }
 
 func (s *shell) condition(pos syntax.Pos) {
@@ -137,13 +137,7 @@ func (s *shell) write(c chunk) {
 			s.r.report(c.at, document.Warning, "whether "+whatIsWritten(c.text)+" is written depends on a condition that is known only when the script runs: left to the script", "")
 			return
 		}
-		size := 0
-		for _, one := range *o.config {
-			size += len(one.text)
-		}
-		if size+len(c.text) <= maxOutput {
-			*o.config = append(*o.config, c)
-		}
+		o.config.add(c)
 	}
 }
 

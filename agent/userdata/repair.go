@@ -97,9 +97,9 @@ func (s *shell) repair(t text, line int, raw string, fault *syntax.ParseError) {
 		return
 	}
 	if !in.appends {
-		*s.out.config = append(*s.out.config, chunk{truncate: true, at: at})
+		s.out.config.add(chunk{truncate: true, at: at})
 	}
-	*s.out.config = append(*s.out.config, chunk{text: in.key + "=" + in.value + "\n", at: at})
+	s.out.config.add(chunk{text: in.key + "=" + in.value + "\n", at: at})
 }
 
 // Secret tells whether the value of a key by such a name is not for anyone's eyes.

@@ -42,7 +42,19 @@ type sink struct {
 	kind   sinkKind
 	chunks []chunk // of a buffer
 	size   int
-	config *[]chunk // of Target
+	config *output // of Target
+}
+
+// output is what a script writes to Target.
+type output struct {
+	chunks []chunk
+	size   int
+}
+
+func (o *output) add(c chunk) {
+	if o.size += len(c.text); o.size <= maxOutput && len(o.chunks) < maxSteps {
+		o.chunks = append(o.chunks, c)
+	}
 }
 
 type sinkKind int
@@ -70,12 +82,12 @@ func (r *reader) shell(t text, when stage, name string) {
 		return
 	}
 	t.body = strings.ReplaceAll(t.body, "\r\n", "\n")
-	var out []chunk
+	var out output
 	steps := 0
 	s := &shell{r: r, src: t, vars: map[string]expand.Variable{}, funcs: map[string]*syntax.Stmt{}, cwd: "/", out: &sink{}, steps: &steps}
 	s.out.config = &out
 	s.program(t)
-	r.writes = append(r.writes, write{when, name, out})
+	r.writes = append(r.writes, write{when, name, out.chunks})
 }
 
 var shellName = regexp.MustCompile(`^#!\s*\S*/(env\s+(-\S+\s+)*)?(ba|da|k|z)?sh\b`)

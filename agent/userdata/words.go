@@ -63,6 +63,13 @@ func (s *shell) opaque(w *syntax.Word) bool {
 		l, ok := w.Parts[0].(*syntax.Lit)
 		found = ok && homeInValue.MatchString(l.Value)
 	}
+	braces := 0
+	for _, part := range w.Parts {
+		if l, ok := part.(*syntax.Lit); ok {
+			braces += strings.Count(l.Value, "{") // each may double the number of words
+		}
+	}
+	found = found || braces > 8
 	for i, part := range w.Parts[:max(0, len(w.Parts)-1)] {
 		// Braces are expanded before variables: $V{a,b} is $Va $Vb.
 		p, ok := part.(*syntax.ParamExp)

@@ -52,11 +52,28 @@ func describe(s agent.Status, before *former, now time.Time) string {
 			row("reports", "%s", found)
 		}
 	}
+	if e := s.ECSConfig; e != nil {
+		row("ecs.config", "%s", ecsConfig(e, now))
+	}
 	_ = w.Flush() // into memory
 	if s.Forwarder != nil {
 		b.WriteString(sources(s.Forwarder.Sources))
 	}
 	return b.String()
+}
+
+func ecsConfig(e *agent.ECSStatus, now time.Time) string {
+	line := e.File + " as rendered"
+	if len(e.Drift) > 0 {
+		line = e.File + " CHANGED by somebody: " + strings.Join(e.Drift, ", ")
+		if e.Since != nil {
+			line += fmt.Sprintf(" (%s ago)", since(*e.Since, now))
+		}
+	}
+	if e.Error != "" {
+		line += "; NOT RENDERED: " + e.Error
+	}
+	return line
 }
 
 func config(c agent.ConfigStatus) string {
