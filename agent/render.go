@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/ecsconfig"
@@ -101,6 +103,15 @@ func together(lists ...[]document.Finding) []document.Finding {
 			}
 		}
 	}
+	var files []string
+	for _, f := range out {
+		if !slices.Contains(files, f.File) {
+			files = append(files, f.File)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b document.Finding) int {
+		return cmp.Or(cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return out
 }
 
@@ -215,8 +226,8 @@ func (r Rendering) Check(ecsConfig string) ([]document.Finding, error) {
 // truncations warns of > where the file may hold something that the check cannot see.
 func truncations(lines []edit.Line) []document.Finding {
 	var out []document.Finding
-	for _, l := range lines {
-		if l.Truncate {
+	for i, l := range lines {
+		if l.Truncate && i == 0 { // else what is lost was written here, and is named
 			out = append(out, l.At.Finding(document.Warning, "> empties "+userdata.Target+": what the AMI or an earlier part wrote is lost", "write >> instead of >"))
 		}
 	}

@@ -80,7 +80,7 @@ func TestBash(t *testing.T) {
 		`echo "A=1
 B=2" >> T`,
 		`echo A=a\ b\\c\"d >> T; echo B='a'"b"c >> T; echo C=$'a\tb' >> T`,
-		`echo A=~x >> T # comment`,
+		`echo A=x~ >> T # comment`,
 		`echo "# a comment" >> T; echo >> T; echo '' >> T`,
 		`cat > T <<< "A=1"`,
 		`echo A=$((1+2*3)) >> T; N=4; echo B=$((N*2)) >> T`,
