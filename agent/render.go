@@ -205,7 +205,7 @@ func (r Rendering) Check(ecsConfig string) ([]document.Finding, error) {
 			in.Settings = append(in.Settings, ecsconfig.Prepare(context.Background(), list, nil)...)
 		}
 	}
-	loaded := r.Source.Load()
+	loaded := r.Source.Check()
 	if ecsConfig != "" {
 		text, err := os.ReadFile(ecsConfig)
 		if err != nil {
