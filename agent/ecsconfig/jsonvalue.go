@@ -51,6 +51,10 @@ func (k Key) meant(value string) (string, bool) {
 	if k.isList() {
 		return loose.List(value, k.Type == "json-list-uint16")
 	}
+	// Where the shell also expanded the braces: {"a":"b","c":"d"} has become a:b KEY=c:d.
+	if parts := strings.Split(value, " "+k.Name+"="); len(parts) > 1 {
+		value = "{" + strings.Join(parts, ",") + "}"
+	}
 	return loose.Object(value)
 }
 

@@ -92,3 +92,34 @@ func Effective(text []byte) map[string]string {
 	}
 	return m
 }
+
+// maxJoined bounds how many lines a value may be spread over.
+const maxJoined = 50
+
+// join puts a JSON value that is spread over lines on one: no reader would see more than its first.
+func join(list []line, report func(document.Place, note)) []line {
+	for i := range list {
+		l := &list[i]
+		if !strings.HasPrefix(table()[l.key].Type, "json") || !strings.HasPrefix(strings.TrimSpace(l.value), "{") && !strings.HasPrefix(strings.TrimSpace(l.value), "[") {
+			continue
+		}
+		if _, _, err := firstValue(l.value); err == nil {
+			continue
+		}
+		value := l.value
+		for j := i + 1; j < len(list) && j <= i+maxJoined && list[j].key == "" && !list[j].gone; j++ {
+			value += " " + strings.TrimSpace(list[j].raw)
+			first, rest, err := firstValue(value)
+			if err != nil || strings.TrimSpace(rest) != "" {
+				continue
+			}
+			l.value, l.twisted = first, true
+			for k := i + 1; k <= j; k++ {
+				list[k].gone = true
+			}
+			report(l.at, note{document.Error, l.key + ": the value is spread over lines, of which the agent sees only the first; corrected", "write it on one line"})
+			break
+		}
+	}
+	return list
+}

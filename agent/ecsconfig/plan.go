@@ -131,6 +131,7 @@ func (p *planner) assemble() {
 			l.raw = strings.TrimSuffix(l.raw, "\r")
 		}
 	}
+	standing = join(standing, p.report)
 	var scripted []line
 	for _, e := range p.in.Lines {
 		if e.Truncate {
@@ -151,6 +152,7 @@ func (p *planner) assemble() {
 		}
 		scripted = append(scripted, l)
 	}
+	scripted = join(scripted, p.report)
 	if p.in.ScriptsRan {
 		p.lines = append(scripted, standing...)
 	} else {
