@@ -296,7 +296,11 @@ func (s *shell) printf(args []string, place syntax.Pos, words []*syntax.Word) ou
 	}
 	var b strings.Builder
 	for range 1000 {
-		text, n, err := expand.Format(&expand.Config{Env: scope{s, nil}}, format, rest)
+		n := 0
+		text, err := safely(func() (text string, err error) {
+			text, n, err = expand.Format(&expand.Config{Env: scope{s, nil}}, format, rest)
+			return text, err
+		})
 		if err != nil {
 			s.unseen(place, "printf")
 			return unsure

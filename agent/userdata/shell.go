@@ -135,11 +135,26 @@ func (s *shell) program(t text) {
 
 // parse answers the statements before the first fault.
 func parse(body string) (stmts []*syntax.Stmt, fault *syntax.ParseError) {
+	// A text that the parser cannot cope with is a text with a fault, behind what could be parsed.
+	defer func() {
+		if recover() != nil {
+			fault = &syntax.ParseError{Pos: syntax.NewPos(0, 1, 1), Text: "cannot be parsed"}
+			if len(stmts) > 0 {
+				end := stmts[len(stmts)-1].End()
+				fault.Pos = syntax.NewPos(end.Offset(), end.Line()+1, 1)
+			}
+		}
+	}()
 	p := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	err := p.Stmts(strings.NewReader(body), func(st *syntax.Stmt) bool {
+	var err error
+	// The loop must not be left at a fault: the parser may go on, and panics where nobody listens.
+	for st, e := range p.StmtsSeq(strings.NewReader(body)) {
+		if e != nil || err != nil {
+			err = errors.Join(err, e)
+			continue
+		}
 		stmts = append(stmts, st)
-		return true
-	})
+	}
 	var parseErr syntax.ParseError
 	var langErr syntax.LangError
 	switch {

@@ -1,6 +1,7 @@
 package userdata
 
 import (
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -143,6 +144,16 @@ func (s *shell) unknownWord(w *syntax.Word) string {
 	return marker("a computed value")
 }
 
+// safely takes a word that the expander cannot cope with for one that is not known.
+func safely[T any](expand func() (T, error)) (got T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("expand: %v", p)
+		}
+	}()
+	return expand()
+}
+
 // fields expands words to fields, as in the arguments of a command.
 func (s *shell) fields(words []*syntax.Word) ([]string, error) {
 	var out []string
@@ -151,7 +162,7 @@ func (s *shell) fields(words []*syntax.Word) ([]string, error) {
 			out = append(out, s.unknownWord(w))
 			continue
 		}
-		got, err := expand.Fields(s.config(w), w)
+		got, err := safely(func() ([]string, error) { return expand.Fields(s.config(w), w) })
 		if err != nil {
 			got = []string{s.unknownWord(w)}
 		}
@@ -168,7 +179,7 @@ func (s *shell) literal(w *syntax.Word) string {
 	if s.opaque(w) {
 		return s.unknownWord(w)
 	}
-	got, err := expand.Literal(s.config(w), unescaped(w))
+	got, err := safely(func() (string, error) { return expand.Literal(s.config(w), unescaped(w)) })
 	if err != nil {
 		return s.unknownWord(w)
 	}
@@ -234,7 +245,7 @@ func (s *shell) hereDocument(rd *syntax.Redirect) string {
 		return dedent(b.String(), rd.Op)
 	}
 	if !s.opaque(rd.Hdoc) {
-		if got, err := expand.Document(s.config(rd.Hdoc), rd.Hdoc); err == nil {
+		if got, err := safely(func() (string, error) { return expand.Document(s.config(rd.Hdoc), rd.Hdoc) }); err == nil {
 			return dedent(got, rd.Op)
 		}
 	}
@@ -245,7 +256,7 @@ func (s *shell) hereDocument(rd *syntax.Redirect) string {
 		got, err := "", error(nil)
 		if s.opaque(one) {
 			got = s.unknownWord(one)
-		} else if got, err = expand.Document(s.config(one), one); err != nil {
+		} else if got, err = safely(func() (string, error) { return expand.Document(s.config(one), one) }); err != nil {
 			got = s.unknownWord(one)
 		}
 		b.WriteString(got)
