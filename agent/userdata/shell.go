@@ -33,7 +33,7 @@ type shell struct {
 
 // maxSteps bounds loops and functions; maxOutput what they write.
 const (
-	maxSteps  = 20_000
+	maxSteps  = 5_000
 	maxOutput = 512 << 10
 )
 
