@@ -3,6 +3,7 @@ package ecsconfig
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/fairlead/fairlead/internal/document"
@@ -142,12 +143,11 @@ func isQuoted(value string) bool {
 	return len(s) >= 2 && s[0] == s[len(s)-1] && (s[0] == '"' || s[0] == '\'')
 }
 
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+
 func cluster(v *verdict) {
 	name := v.value[strings.LastIndexByte(v.value, '/')+1:]
-	bad := strings.IndexFunc(name, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
-	}) >= 0
-	if bad || len(name) > 255 || name == "" || strings.Contains(v.value, "/") && !strings.HasPrefix(v.value, "arn:") {
+	if !clusterName.MatchString(name) || strings.Contains(v.value, "/") && !strings.HasPrefix(v.value, "arn:") {
 		v.say(document.Error, "letters, digits, - and _, up to 255", "ECS_CLUSTER: %q cannot be the name of a cluster: the agent will not register", clip(v.value))
 	}
 }

@@ -78,14 +78,14 @@ func (k Key) fatal() bool { return strings.HasPrefix(k.Invalid, "fatal") && k.Ty
 // readByInit tells whether ecs-init takes the key from its own environment.
 func (k Key) readByInit() bool { return slices.Contains(k.Readers, "ecs-init") }
 
-// default_ is what holds without the setting, for people.
+// otherwise is what holds without the setting, for people.
 func (k Key) otherwise() string {
 	d := k.DefaultInit
 	if d == nil {
 		d = k.DefaultAgent
 	}
-	switch text := string(d); {
-	case text == "" || text == "null" || text == `""`:
+	switch text := string(d); text {
+	case "", "null", `""`:
 		return "nothing"
 	default:
 		return strings.Trim(text, `"`)

@@ -21,7 +21,7 @@ type line struct {
 }
 
 var (
-	exported  = regexp.MustCompile(`^(export|set|declare|env)\s+`)
+	exported  = regexp.MustCompile(`^((export|set|declare|env)\s+)+`)
 	keyish    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	noEquals  = regexp.MustCompile(`^((?:AWS|ECS|NON_?ECS)_[A-Z0-9_]+|DOCKER_HOST|(?:HTTPS?|NO)_PROXY)\s*[:\s]\s*\S`)
 	invisible = strings.NewReplacer("\ufeff", "", "\u00a0", " ", "\u200b", "", "\u2060", "")

@@ -73,12 +73,12 @@ func bySystemd(text string) map[string]string {
 				state, value = "value", s
 			}
 		case "value":
-			switch {
-			case c == '\n' || c == '\r':
+			switch c {
+			case '\n', '\r':
 				end()
-			case c == '\\':
+			case '\\':
 				value, blanks, state = value+blanks, "", "escaped"
-			case c == ' ' || c == '\t':
+			case ' ', '\t':
 				blanks += s
 			default:
 				value, blanks = value+blanks+s, ""

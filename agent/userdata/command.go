@@ -326,7 +326,7 @@ func plainVerbs(format string) bool {
 // cat passes on what it is fed; what other files hold is not known.
 func (s *shell) cat(pos syntax.Pos, args []string) outcome {
 	files := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") && a != "-" })
-	if len(files) > 0 && !(len(files) == 1 && files[0] == "-") || s.in == nil {
+	if len(files) > 1 || len(files) == 1 && files[0] != "-" || s.in == nil {
 		s.unseen(pos, "cat")
 		return unsure
 	}

@@ -253,10 +253,8 @@ func (s *shell) hereDocument(rd *syntax.Redirect) string {
 	var b strings.Builder
 	for _, part := range rd.Hdoc.Parts {
 		one := &syntax.Word{Parts: []syntax.WordPart{part}}
-		got, err := "", error(nil)
-		if s.opaque(one) {
-			got = s.unknownWord(one)
-		} else if got, err = safely(func() (string, error) { return expand.Document(s.config(one), one) }); err != nil {
+		got, err := safely(func() (string, error) { return expand.Document(s.config(one), one) })
+		if err != nil || s.opaque(one) {
 			got = s.unknownWord(one)
 		}
 		b.WriteString(got)

@@ -23,10 +23,7 @@ func Unquote(text string) string {
 			return t
 		}
 		t = t[1 : len(t)-1]
-		if strings.HasSuffix(t, `\`) { // \"...\"
-			t = t[:len(t)-1]
-		}
-		text = t
+		text = strings.TrimSuffix(t, `\`) // \"...\"
 	}
 }
 
