@@ -79,9 +79,11 @@ func (r Rendering) Plan(ctx context.Context) (Rendered, error) {
 	}
 	// What the agent's own JSON or Bottlerocket's TOML says was not written for fairlead: what was, counts more.
 	settings = append(settings, loaded.Config.ECS.Settings...)
+	known := <-facts
+	known.Listens = listens(loaded.Config)
 	store := &secrets.Store{}
 	out.Plan = ecsconfig.Make(ecsconfig.Input{
-		File: r.Output, Text: before, Lines: doc.Lines, Facts: <-facts,
+		File: r.Output, Text: before, Lines: doc.Lines, Facts: known,
 		ScriptsRan: r.UserData == "" && r.isHost() && r.host.cloudInit().ScriptsRan(),
 		Settings: ecsconfig.Prepare(ctx, settings, func(ctx context.Context, ref ecsconfig.Reference) (string, error) {
 			return store.Lookup(ctx, ref.Kind, ref.Name)
@@ -89,6 +91,12 @@ func (r Rendering) Plan(ctx context.Context) (Rendered, error) {
 	})
 	out.Findings = together(out.Findings, loaded.Findings, doc.Findings, out.Plan.Findings)
 	return out, nil
+}
+
+// listens tells whether anything takes what Docker's fluentd driver sends.
+func listens(c Config) *bool {
+	on := c.Forwarder.Sources.Listen.TCP != "" || c.Forwarder.Sources.Listen.Unix != ""
+	return &on
 }
 
 // together joins lists of findings; what two of them say is said once.
@@ -214,7 +222,7 @@ func (r Rendering) Check(ecsConfig string) ([]document.Finding, error) {
 		in.File, in.Text = ecsConfig, text
 	}
 	in.Settings = append(in.Settings, ecsconfig.Prepare(context.Background(), loaded.Config.ECS.Settings, nil)...)
-	in.Facts = ecsconfig.Facts{}
+	in.Facts = ecsconfig.Facts{Listens: listens(loaded.Config)}
 	// Findings about what would be dropped from a file are of use only where there is one.
 	if r.UserData != "" && ecsConfig == "" {
 		lists = append(lists, truncations(in.Lines))
