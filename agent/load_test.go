@@ -112,7 +112,7 @@ func TestEndpoints(t *testing.T) {
 		{"YAML in a variable", "", "[a:1, {address: 'b:1', weight: 70}]", []forwarder.Endpoint{{Address: "a:1"}, {Address: "b:1", Weight: 70}}, ""},
 		{"number", "forward: {to: [5]}", "", nil, `f.yaml:1:16: error: forward.to[0]: "5" is not host:port`},
 		{"list in the list", "forward: {to: [[a:1]]}", "", nil, "f.yaml:1:16: error: forward.to[0]: a text or a map of keys is wanted, not a list"},
-		{"unknown key", "forward: {to: [{addres: a:1}]}", "", nil, `f.yaml:1:17: error: forward.to[0].addres: unknown key (fix: did you mean "address"?)`},
+		{"unknown key", "forward: {to: [{addrss: a:1}]}", "", nil, `f.yaml:1:17: error: forward.to[0].addrss: unknown key (fix: did you mean "address"?)`},
 		{"no address", "forward: {to: [a:1, {weight: 1}]}", "", nil, "f.yaml:1:21: error: forward.to[1]: an endpoint without an address"},
 		{"weight 0", "forward: {to: [{address: a:1, weight: 0}]}", "", nil, `f.yaml:1:31: error: forward.to[0].weight: "0" is no weight`},
 		{"standby", "forward: {to: [{address: a:1, standby: perhaps}]}", "", nil, `f.yaml:1:31: error: forward.to[0].standby: "perhaps" is neither true nor false`},

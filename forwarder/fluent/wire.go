@@ -126,9 +126,9 @@ func (w *wire) push(fd uintptr) bool {
 		case n > 0:
 			w.advance(int64(n))
 			w.accepted.Store(mono())
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return false
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err == nil:
 			w.err = io.ErrShortWrite
 		default:
@@ -139,7 +139,7 @@ func (w *wire) push(fd uintptr) bool {
 }
 
 // again reports whether a call that failed so is to be made again, at once or when the socket is ready.
-func again(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+func again(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
 
 // gather is the small frames that are next.
 func (w *wire) gather() []unix.Iovec {
