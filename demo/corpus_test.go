@@ -53,7 +53,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	p := part{Corpus: "rails61-default-tags", Began: now, Until: now.Add(300 * time.Millisecond), Count: count}
+	p := part{Corpus: "rails61-default-tags", Began: now, Until: now.Add(2 * time.Second), Count: count}
 	var out, errs bytes.Buffer
 	if err := Write(context.Background(), nil, p.String(), &out, &errs); err != nil {
 		t.Fatal(err)
