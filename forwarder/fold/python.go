@@ -61,7 +61,7 @@ func pythonOpens(l *line) uint8 {
 			return pythonAnnounced
 		}
 	case 'E':
-		if bytes.HasPrefix(b, []byte("Exception in thread ")) && b[20] != '"' && endsInColon(b) || bytes.HasPrefix(b, []byte("Exception ignored ")) {
+		if bytes.HasPrefix(b, []byte("Exception in thread ")) && endsInColon(b) && b[20] != '"' || bytes.HasPrefix(b, []byte("Exception ignored ")) {
 			return pythonAnnounced
 		}
 	case 'P':
