@@ -7,7 +7,9 @@ func (s *Stream) head(emit func(*Event)) *event {
 	l := &s.line
 	s.learned.see(&l.pre)
 	tagEnd := int(l.pre.tag)
-	tagEnd += tags(l.bare[tagEnd:])
+	if tagEnd < len(l.bare) && l.bare[tagEnd] == '[' {
+		tagEnd += tags(l.bare[tagEnd:])
+	}
 	l.msg = l.bare[tagEnd:]
 	l.shape = shapeOf(l.msg)
 	named := tagEnd > int(l.pre.msg) || l.pre.tid[1] > 0

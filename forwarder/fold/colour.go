@@ -8,12 +8,8 @@ import "bytes"
 // maxUncoloured is within how many bytes a line must begin to be coloured: no line has its prefix or its shape behind them.
 const maxUncoloured = 128
 
-// withoutColours is b as it is judged: b itself, or a copy that is good until the next call.
-func (f *Folder) withoutColours(b []byte) []byte {
-	i := bytes.IndexByte(b[:min(len(b), maxUncoloured)], 0x1b)
-	if i < 0 {
-		return b
-	}
+// withoutColours is b, whose first escape is at i, as it is judged: a copy that is good until the next call.
+func (f *Folder) withoutColours(b []byte, i int) []byte {
 	dst := append(f.plain[:0], b[:i]...)
 	for b = b[i:]; len(b) > 0; {
 		n := colour(b)

@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // dotnet knows the exceptions of .NET, uncaught or logged, with those within them.
-var dotnet = &language{name: "dotnet", opens: dotnetOpens, takes: dotnetTakes, joins: dotnetJoins, traits: dotnetTraits}
+var dotnet = &language{name: "dotnet", opens: dotnetOpens, first: "U", shapes: []shape{shapeNetFrame}, takes: dotnetTakes, joins: dotnetJoins, traits: dotnetTraits}
 
 // Add new states at the end: they are saved.
 const (

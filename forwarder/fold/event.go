@@ -90,7 +90,11 @@ func (e *event) add(l *line) {
 		e.owned++
 	}
 	e.lines = append(e.lines, l.text)
-	e.pos = append(e.pos, l.pos...)
+	if len(l.pos) == 1 {
+		e.pos = append(e.pos, l.pos[0])
+	} else {
+		e.pos = append(e.pos, l.pos...)
+	}
 	e.lastRecords = len(l.pos)
 	e.size += len(l.text) + 1
 	e.lastTime, e.lastRead, e.lastSeq = l.time, l.read, l.seq

@@ -54,6 +54,8 @@ type Folder struct {
 	langs    []*language
 	wait     int64
 	maxBytes int
+	limits   [waits + 1]int64
+	openers  *openers
 	rules    []userRule
 
 	// free are the buffers of streams that have nothing open, so that a thousand quiet streams hold none.
@@ -113,6 +115,8 @@ func New(cfg Config) (*Folder, error) {
 		langs:    langs,
 		wait:     int64(cfg.Wait),
 		maxBytes: int(cfg.MaxBytes),
+		limits:   limits(int64(cfg.Wait)),
+		openers:  openersOf(langs),
 		rules:    rules,
 		clock:    func() time.Duration { return time.Since(began) },
 	}, nil

@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // golang knows that a dying Go program writes its panic below whatever it logged last; and the reports of the race detector.
-var golang = &language{name: "go", opens: goOpens, takes: goTakes, joins: goJoins, traits: goTraits}
+var golang = &language{name: "go", opens: goOpens, first: "pfrSgh=", takes: goTakes, joins: goJoins, traits: goTraits}
 
 const (
 	_ uint8 = iota

@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // java knows the stack traces of the JVM, whatever logged them, its dumps of all threads and its last words.
-var java = &language{name: "java", opens: javaOpens, takes: javaTakes, joins: javaJoins, traits: javaTraits}
+var java = &language{name: "java", opens: javaOpens, first: "EF#", shapes: []shape{shapeJavaFrame}, takes: javaTakes, joins: javaJoins, traits: javaTraits}
 
 // Add new states at the end: they are saved.
 const (

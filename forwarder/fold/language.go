@@ -8,8 +8,11 @@ type language struct {
 	name string
 	row  byte // in languages, from 1; 255 for plain
 
-	// opens says which state a line begins that is not known to continue anything; 0: none.
-	opens func(l *line) uint8
+	// opens says which state a line begins that is not known to continue anything; 0: none. It is asked only about lines that
+	// begin with one of the bytes first, end in one of last, or have one of shapes.
+	opens       func(l *line) uint8
+	first, last string
+	shapes      []shape
 	// takes says whether a line that comes directly after an event in this state belongs to it: within which limit, and the
 	// state after it.
 	takes func(state uint8, l *line) (uint8, limit)
@@ -77,15 +80,7 @@ func languageNames() []string {
 	return names
 }
 
-// ns is the limit as a duration.
-func (f *Folder) ns(l limit) int64 {
-	switch l {
-	case soon:
-		return shortWait
-	case later:
-		return min(processWait, f.wait)
-	case waits:
-		return f.wait
-	}
-	return 0
+// limits are the limits as durations.
+func limits(wait int64) [waits + 1]int64 {
+	return [...]int64{never: 0, soon: shortWait, later: min(processWait, wait), waits: wait}
 }

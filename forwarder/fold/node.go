@@ -4,7 +4,7 @@ import "bytes"
 
 // node knows what Node.js writes about errors: a stack below a message, with the error's properties, errors and cause in braces behind it,
 // as console.error does; and what it says when it dies.
-var node = &language{name: "node", opens: nodeOpens, takes: nodeTakes, joins: nodeJoins, traits: nodeTraits}
+var node = &language{name: "node", opens: nodeOpens, first: "([", last: "{", shapes: []shape{shapeNodeFrame, shapeScript}, takes: nodeTakes, joins: nodeJoins, traits: nodeTraits}
 
 // Add new states at the end: they are saved.
 const (

@@ -108,9 +108,12 @@ func (s *Stream) oldest() *event {
 func (s *Stream) give(e *event, emit func(*Event)) {
 	for i, o := range s.open {
 		if o == e {
-			copy(s.open[i:], s.open[i+1:])
-			s.open[len(s.open)-1] = nil
-			s.open = s.open[:len(s.open)-1]
+			last := len(s.open) - 1
+			if i < last {
+				copy(s.open[i:], s.open[i+1:])
+			}
+			s.open[last] = nil
+			s.open = s.open[:last]
 			break
 		}
 	}

@@ -1,7 +1,7 @@
 package fold
 
 // perl knows the stacks that Carp writes below a message: cluck, confess, longmess.
-var perl = &language{name: "perl", opens: perlOpens, takes: perlTakes, joins: perlJoins, traits: perlTraits}
+var perl = &language{name: "perl", opens: perlOpens, last: ".0123456789", takes: perlTakes, joins: perlJoins, traits: perlTraits}
 
 const (
 	_          uint8 = iota

@@ -4,7 +4,7 @@ import "bytes"
 
 // php knows what PHP itself reports, and exceptions as they are printed: a message with its place, "Stack trace:", numbered frames, and
 // "Next ..." for each exception that one is the cause of.
-var php = &language{name: "php", opens: phpOpens, takes: phpTakes, joins: phpJoins, afterBlank: phpAfterBlank, traits: phpTraits}
+var php = &language{name: "php", opens: phpOpens, first: "PF", last: "0123456789", takes: phpTakes, joins: phpJoins, afterBlank: phpAfterBlank, traits: phpTraits}
 
 // Add new states at the end: they are saved.
 const (

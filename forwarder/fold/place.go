@@ -1,5 +1,7 @@
 package fold
 
+import "bytes"
+
 // line is a complete line on its way to its event.
 type line struct {
 	text       []byte
@@ -73,12 +75,18 @@ func (s *Stream) body(emit func(*Event)) *event {
 // look finds the prefix of s.line, or where there is none that begins events here, its message and shape.
 func (s *Stream) look() (head bool) {
 	l := &s.line
-	l.bare = s.f.withoutColours(l.text)
+	l.bare = l.text
+	if i := bytes.IndexByte(l.text[:min(len(l.text), maxUncoloured)], 0x1b); i >= 0 {
+		l.bare = s.f.withoutColours(l.text, i)
+	}
 	l.pre = parsePrefix(l.bare, s.learned.strong)
 	if l.pre.kind == strong || l.pre.kind == weak && s.learned.knows(l.pre.sig) {
 		return true
 	}
-	l.msg = l.bare[tags(l.bare):]
+	l.msg = l.bare
+	if len(l.bare) > 0 && l.bare[0] == '[' {
+		l.msg = l.bare[tags(l.bare):]
+	}
 	l.shape = shapeOf(l.msg)
 	return false
 }
@@ -89,7 +97,7 @@ func (s *Stream) open1(lang *language, state uint8, emit func(*Event)) *event {
 	e.lang = lang
 	s.enter(e, state)
 	if e.holds = lang.traits[state].head && (lang != ruby || names(s.line.msg)); e.holds {
-		e.wait = max(e.wait, s.f.ns(later))
+		e.wait = max(e.wait, s.f.limits[later])
 	}
 	s.append(e, emit)
 	return e
@@ -151,7 +159,7 @@ func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
 	var t *traits
 	if e.state != 0 {
 		t = &e.lang.traits[e.state]
-		if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.ns(lim) {
+		if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.limits[lim] {
 			if !e.lang.traits[state].loose {
 				return e.lang, state, false
 			}
@@ -165,7 +173,7 @@ func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
 			if lang.joins == nil || e.mode == byShape && lang == python {
 				continue // a traceback begins an event where no prefix says whose it is
 			}
-			if state := lang.joins(l); state != 0 && gap < s.f.ns(waits) {
+			if state := lang.joins(l); state != 0 && gap < s.f.limits[waits] {
 				return lang, state, false
 			}
 		}
@@ -186,44 +194,9 @@ func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
 	return nil, 0, false
 }
 
-// opens asks the languages what s.line begins. Nearly all lines begin nothing, which their shape, first byte and last byte tell.
-func (s *Stream) opens(prefixed bool) (*language, uint8) {
-	l := &s.line
-	if l.shape == shapeRequest {
-		return nil, 0
-	}
-	if len(l.msg) > 0 && l.shape == shapeOther {
-		if last := l.msg[len(l.msg)-1]; !opening[l.msg[0]] && last != '{' && last != '.' && !isDigit(last) && last != '\r' {
-			return s.f.plainly(l, prefixed)
-		}
-	}
-	for _, lang := range s.f.langs {
-		if state := lang.opens(l); state != 0 {
-			return lang, state
-		}
-	}
-	return s.f.plainly(l, prefixed)
-}
-
-// plainly asks plain. Where a prefix tells what follows, a name that promises frames says no more.
-func (f *Folder) plainly(l *line, prefixed bool) (*language, uint8) {
-	if state := plainOpens(l, prefixed); state != 0 {
-		return plain, state
-	}
-	return nil, 0
-}
-
 // joining are the bytes that begin what a language joins and shapeOf does not know.
 var joining = func() (t [256]bool) {
 	for _, c := range []byte("TSsgN-W") {
-		t[c] = true
-	}
-	return t
-}()
-
-// opening are the bytes that begin what a language opens and shapeOf does not know.
-var opening = func() (t [256]bool) {
-	for _, c := range []byte("TEPF-S/<s. pfrgh=#(tUWNDRC{[") {
 		t[c] = true
 	}
 	return t
@@ -244,7 +217,7 @@ func (s *Stream) enter(e *event, state uint8) {
 	}
 	e.state = state
 	e.rule = t.rule
-	if w := s.f.ns(t.wait); e.mode == byShape || w > e.wait {
+	if w := s.f.limits[t.wait]; e.mode == byShape || w > e.wait {
 		e.wait = w
 	}
 }

@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // python knows tracebacks with their chains and groups, what announces them, and the warnings of two lines.
-var python = &language{name: "python", opens: pythonOpens, takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
+var python = &language{name: "python", opens: pythonOpens, first: " TEPF-/<s.S", takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
 
 // The states are saved: add new ones at the end.
 const (

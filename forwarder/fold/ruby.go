@@ -1,7 +1,10 @@
 package fold
 
 // ruby knows what Ruby, Rails, ActiveJob, rake and Sidekiq write about an exception.
-var ruby = &language{name: "ruby", opens: rubyOpens, takes: rubyTakes, calls: rubyCalls, joins: rubyJoins, traits: rubyTraits}
+var ruby = &language{name: "ruby", opens: rubyOpens, shapes: rubyShapes, takes: rubyTakes, calls: rubyCalls, joins: rubyJoins, traits: rubyTraits}
+
+// rubyShapes are those of the lines that begin something.
+var rubyShapes = []shape{shapeBlank, shapeEmpty, shapeClass, shapeJobError, shapeColon, shapeSuffix, shapeFrame, shapeCrash, shapeThread, shapeFrom, shapeAborted, shapeContext}
 
 // The states of a Ruby report. They are saved with a source's position: add new ones at the end.
 const (

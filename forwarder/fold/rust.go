@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // rust knows panics, with or without a backtrace, and the causes that main's error is printed with.
-var rust = &language{name: "rust", opens: rustOpens, takes: rustTakes, joins: rustJoins, afterBlank: rustPanics, traits: rustTraits}
+var rust = &language{name: "rust", opens: rustOpens, first: "t", takes: rustTakes, joins: rustJoins, afterBlank: rustPanics, traits: rustTraits}
 
 // Add new states at the end: they are saved.
 const (

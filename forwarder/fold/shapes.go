@@ -38,6 +38,7 @@ const (
 	shapeStackTrace         // "Stack trace:" of PHP
 	shapeScript             // "/app/server.js:28", where Node found what it throws
 	shapeRequest            // a line of Rails' own request log: surely an event of its own
+	shapeLast               // none: how many there are
 )
 
 // shapeOf is called for every line whose place is not plain from its prefix; the first and last bytes decide nearly always.
@@ -89,7 +90,11 @@ func shapeOf(b []byte) shape {
 		return shapeContext
 	}
 	switch last {
-	case '\'', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+	case '\'':
+		if isFrame(b) {
+			return shapeFrame
+		}
+	case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		if isScript(b) {
 			return shapeScript
 		}
@@ -206,7 +211,7 @@ func isSource(b []byte) bool {
 func inMethod(b []byte) int {
 	for i := len(b) - 2; i > 4; i-- {
 		if c := b[i]; c == '`' || c == '\'' {
-			if string(b[i-4:i]) != ":in " {
+			if b[i-1] != ' ' || string(b[i-4:i]) != ":in " {
 				return -1
 			}
 			return i - 4
@@ -279,7 +284,10 @@ func announces(b []byte) bool {
 	for n > 0 && (b[n-1] == ':' || b[n-1] == ' ' || b[n-1] == '\r') {
 		n--
 	}
-	if n < 5 || !bytes.EqualFold(b[n-5:n], []byte("trace")) {
+	if n < 5 || b[n-1]|0x20 != 'e' && b[n-1]|0x20 != 'k' {
+		return false
+	}
+	if !bytes.EqualFold(b[n-5:n], []byte("trace")) {
 		return n >= 9 && bytes.EqualFold(b[n-9:n], []byte("traceback"))
 	}
 	i := n - 5

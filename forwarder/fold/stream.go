@@ -32,11 +32,13 @@ type Stream struct {
 
 // Add takes the next record. Events that it ends are emitted, and its own if nothing can follow.
 func (s *Stream) Add(l Line, emit func(*Event)) {
-	if s.piece.time == l.Time && s.piece.open() || l.More {
-		s.join(&l, emit)
-		return
+	if l.More || s.piece.open() || s.piece.of != nil {
+		if l.More || s.piece.open() && s.piece.time == l.Time {
+			s.join(&l, emit)
+			return
+		}
+		s.complete(emit)
 	}
-	s.complete(emit)
 	s.one[0] = l.Pos
 	s.line.text, s.line.pos = l.Text, s.one[:]
 	s.line.time, s.line.read = l.Time, l.Read
