@@ -21,10 +21,12 @@ func ExceptionOf(language string, lines [][]byte) (x Exception, ok bool) {
 	if len(lines) > maxReportLines {
 		lines = lines[:maxReportLines]
 	}
-	for _, l := range lines {
-		if bytes.IndexByte(l, 0x1b) >= 0 {
-			lines = plainLines(lines)
-			break
+	if language != "ruby" { // which looks at the first few only, mostly
+		for _, l := range lines {
+			if bytes.IndexByte(l, 0x1b) >= 0 {
+				lines = plainLines(lines)
+				break
+			}
 		}
 	}
 	switch language {
@@ -54,8 +56,8 @@ func ExceptionOf(language string, lines [][]byte) (x Exception, ok bool) {
 		}
 		x.Message = x.Message[:n]
 	}
-	x.Message = bytes.TrimRight(x.Message, " \r")
-	x.Frame = bytes.TrimRight(x.Frame, " \r")
+	x.Message = trimEnd(x.Message)
+	x.Frame = trimEnd(x.Frame)
 	return x, len(x.Class) > 0 || len(x.Frame) > 0 || len(x.Message) > 0
 }
 

@@ -18,14 +18,17 @@ type Record struct {
 	Partial bool   // the text had no closing newline: the stream's next record with the same Time goes on with the line
 }
 
-var (
-	logKey    = []byte(`{"log":"`)
-	streamKey = []byte(`,"stream":"`)
-	stdoutEnd = []byte(`stdout","time":"`)
-	stderrEnd = []byte(`stderr","time":"`)
-	attrsKey  = []byte(`,"attrs":{`)
-	timeKey   = []byte(`,"time":"`)
+// Constants, which are compared in a word or two without a call.
+const (
+	logKey    = `{"log":"`
+	streamKey = `,"stream":"`
+	stdoutEnd = `stdout","time":"`
+	stderrEnd = `stderr","time":"`
+	attrsKey  = `,"attrs":{`
+	timeKey   = `,"time":"`
 )
+
+func begins(b []byte, s string) bool { return len(b) >= len(s) && string(b[:len(s)]) == s }
 
 // Decoder decodes the records of one log after another. The zero value is ready. It remembers the last second it met, because the
 // records of a busy log share it.
@@ -45,8 +48,8 @@ func JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
 // common line (no escape but the closing \n) then costs two searches and no copy. Any other JSON object with these keys
 // goes through encoding/json.
 func (d *Decoder) JSONFile(line, scratch []byte) (rec Record, grown []byte, ok bool) {
-	if len(line) > len(logKey) && bytes.Equal(line[:len(logKey)], logKey) {
-		if rec, grown, ok = d.engineRecord(line, scratch); ok {
+	if len(line) > len(logKey) && begins(line, logKey) {
+		if grown, ok = d.engineRecord(&rec, line[len(logKey):], scratch); ok {
 			return rec, grown, true
 		}
 	}
@@ -54,9 +57,7 @@ func (d *Decoder) JSONFile(line, scratch []byte) (rec Record, grown []byte, ok b
 	return rec, scratch, ok
 }
 
-func (d *Decoder) engineRecord(line, scratch []byte) (Record, []byte, bool) {
-	var rec Record
-	body := line[len(logKey):]
+func (d *Decoder) engineRecord(rec *Record, body, scratch []byte) ([]byte, bool) {
 	esc := bytes.IndexByte(body, '\\')
 	var rest []byte
 	if esc >= 0 && esc+2 < len(body) && body[esc+1] == 'n' && body[esc+2] == '"' && bytes.IndexByte(body[:esc], '"') < 0 {
@@ -64,7 +65,7 @@ func (d *Decoder) engineRecord(line, scratch []byte) (Record, []byte, bool) {
 	} else {
 		text, grown, after, ok := unescape(body, esc, scratch)
 		if !ok {
-			return rec, scratch, false
+			return scratch, false
 		}
 		scratch, rest = grown, after
 		if n := len(text); n > 0 && text[n-1] == '\n' {
@@ -73,27 +74,27 @@ func (d *Decoder) engineRecord(line, scratch []byte) (Record, []byte, bool) {
 			rec.Text, rec.Partial = text, true
 		}
 	}
-	if !bytes.HasPrefix(rest, streamKey) {
-		return rec, scratch, false
+	if !begins(rest, streamKey) {
+		return scratch, false
 	}
 	rest = rest[len(streamKey):]
 	switch {
-	case bytes.HasPrefix(rest, stdoutEnd):
+	case begins(rest, stdoutEnd):
 		rec.Stream, rest = "stdout", rest[len(stdoutEnd):]
-	case bytes.HasPrefix(rest, stderrEnd):
+	case begins(rest, stderrEnd):
 		rec.Stream, rest = "stderr", rest[len(stderrEnd):]
 	default:
 		if rest, rec.Stream = streamAndAttrs(rest); rest == nil {
-			return rec, scratch, false
+			return scratch, false
 		}
 	}
 	n := len(rest)
 	if n < 3 || rest[n-1] != '}' || rest[n-2] != '"' {
-		return rec, scratch, false
+		return scratch, false
 	}
 	var ok bool
 	rec.Time, ok = d.last.time(rest[:n-2])
-	return rec, scratch, ok
+	return scratch, ok
 }
 
 // streamAndAttrs reads `stdout","attrs":{...},"time":"` (the options labels, env and tag of the driver add attrs) and returns what
@@ -113,7 +114,7 @@ func streamAndAttrs(rest []byte) ([]byte, string) {
 		return nil, ""
 	}
 	rest = rest[end+1:]
-	if bytes.HasPrefix(rest, attrsKey) {
+	if begins(rest, attrsKey) {
 		rest = rest[len(attrsKey):]
 		inString := false
 		i := 0
@@ -135,7 +136,7 @@ func streamAndAttrs(rest []byte) ([]byte, string) {
 		}
 		rest = rest[i+1:]
 	}
-	if !bytes.HasPrefix(rest, timeKey) {
+	if !begins(rest, timeKey) {
 		return nil, ""
 	}
 	return rest[len(timeKey):], stream
@@ -249,7 +250,7 @@ func anyRecord(line []byte) (Record, bool) {
 // another one or with a run of NUL bytes. It returns the garbage, to be passed on as text, and the record's line; nil where
 // there is none.
 func Salvage(line []byte) (garbage, record []byte) {
-	i := bytes.LastIndex(line, logKey)
+	i := bytes.LastIndex(line, []byte(logKey))
 	if i <= 0 {
 		return line, nil
 	}

@@ -110,7 +110,7 @@ func unprefixed(b []byte) []byte {
 
 func rubyException(lines [][]byte) (x Exception) {
 	for i, l := range lines {
-		b := bytes.TrimRight(unprefixed(l), " \r")
+		b := trimEnd(unprefixed(plain(l)))
 		if at := rubyFrame(b); at != nil {
 			// "app.rb:8:in 'm': message (Class)" is a frame with a message.
 			if x.Class == nil && x.Message == nil {
@@ -119,7 +119,7 @@ func rubyException(lines [][]byte) (x Exception) {
 					at = bytes.TrimLeft(b[:j+1], " \t")
 				}
 			}
-			if x.Frame == nil && !hasAny(at, rubyLibraries) && !gemFrame(at) {
+			if x.Frame == nil && !gemFrame(at) && !hasAny(at, rubyLibraries) {
 				x.Frame = at
 			}
 			if x.Frame != nil && x.Class != nil {
@@ -130,9 +130,11 @@ func rubyException(lines [][]byte) (x Exception) {
 		if x.Class != nil || len(b) == 0 || b[0] == '{' {
 			continue
 		}
-		if i := bytes.Index(b, []byte(" in ")); bytes.HasPrefix(b, []byte("Error performing ")) && i > 0 {
-			if j := bytes.Index(b[i:], []byte(": ")); j > 0 {
-				b = b[i+j+2:]
+		if bytes.HasPrefix(b, []byte("Error performing ")) {
+			if i := bytes.Index(b, []byte(" in ")); i > 0 {
+				if j := bytes.Index(b[i:], []byte(": ")); j > 0 {
+					b = b[i+j+2:]
+				}
 			}
 		}
 		n := name(b)
@@ -153,10 +155,21 @@ func rubyException(lines [][]byte) (x Exception) {
 	return x
 }
 
+// trimEnd is b without the blanks and carriage returns at its end.
+func trimEnd(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
 // suffixClass reads "message (Class)".
 func suffixClass(b []byte) (message, class []byte) {
+	if len(b) == 0 || b[len(b)-1] != ')' {
+		return b, nil
+	}
 	i := bytes.LastIndex(b, []byte(" ("))
-	if i < 0 || b[len(b)-1] != ')' {
+	if i < 0 {
 		return b, nil
 	}
 	c := b[i+2 : len(b)-1]
@@ -168,7 +181,10 @@ func suffixClass(b []byte) (message, class []byte) {
 
 // rubyFrame is a line of a backtrace, without blanks and "from"; nil if b is none.
 func rubyFrame(b []byte) []byte {
-	t := bytes.TrimLeft(b, " \t")
+	t := b
+	for len(t) > 0 && (t[0] == ' ' || t[0] == '\t') {
+		t = t[1:]
+	}
 	t = bytes.TrimPrefix(t, []byte("from "))
 	i := bytes.Index(t, []byte(":in "))
 	if i < 3 {

@@ -9,6 +9,9 @@ func Level(lines [][]byte) string {
 		return ""
 	}
 	b := lines[0]
+	if b[1] == ',' && b[2] == ' ' && b[3] == '[' && isDigit(b[4]) { // Ruby's Logger; colours further on say nothing
+		return letterLevel(b[0])
+	}
 	if b[0] == 0x1b || len(b) > 12 && bytes.IndexByte(b[:12], 0x1b) >= 0 {
 		b = plain(b[:min(len(b), 200)])
 		if len(b) < 5 {
