@@ -400,11 +400,11 @@ func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64
 		return
 	}
 	l.scratch = scratch
-	l.record(l.stream(s, rec.Stream), f, rec, pos, now)
+	l.record(l.stream(s, rec.Stream), f, &rec, pos, now)
 }
 
 // record gives a record to the fold of its stream.
-func (l *loop) record(st *stream, f *openFile, rec parse.Record, pos fold.Pos, now int64) {
+func (l *loop) record(st *stream, f *openFile, rec *parse.Record, pos fold.Pos, now int64) {
 	read := now
 	if age := now - rec.Time; age > 0 && age < live && !rec.Partial && !st.partial {
 		read = rec.Time
@@ -430,7 +430,7 @@ func (l *loop) broken(s *source, f *openFile, line []byte, pos fold.Pos, now int
 			mid.End = pos.Start + int64(len(garbage))
 			l.text(s, f, garbage, mid, now)
 			pos.Start = mid.End
-			l.record(l.stream(s, rec.Stream), f, rec, pos, now)
+			l.record(l.stream(s, rec.Stream), f, &rec, pos, now)
 			return
 		}
 	}
@@ -511,15 +511,19 @@ func (l *loop) lastLine(s *source, f *openFile) {
 func (l *loop) emit(st *stream, ev *fold.Event) {
 	s := st.source
 	again := true
-	for _, p := range ev.Pos {
-		f := s.file(p.File)
-		if f == nil {
-			panic(fmt.Sprintf("event of a file that was let go: %s, number %d", s.name, p.File))
+	var f *openFile
+	var cover *streamMark
+	for i := range ev.Pos {
+		p := &ev.Pos[i]
+		if f == nil || f.number != p.File {
+			if f = s.file(p.File); f == nil {
+				panic(fmt.Sprintf("event of a file that was let go: %s, number %d", s.name, p.File))
+			}
+			cover = f.coverOf(st.name)
 		}
-		f.setDone(st.index, p.End)
-		if again {
-			c := f.coverOf(st.name)
-			again = c != nil && c.covers(p)
+		again = again && cover != nil && cover.covers(*p)
+		if i+1 == len(ev.Pos) || ev.Pos[i+1].File != p.File {
+			f.setDone(st.index, p.End) // of records that lie one behind the other
 		}
 	}
 	if again {

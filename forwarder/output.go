@@ -120,10 +120,13 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 
 // sealFull seals the frame of a source that is large enough. It is called between lines, when the folds are at rest.
 func (o *output) sealFull(s *source) {
-	b := s.builder
-	if b == nil || b.Bytes() < frameBytes && o.bytes < buildBytes {
-		return
+	if b := s.builder; b != nil && (b.Bytes() >= frameBytes || o.bytes >= buildBytes) {
+		o.sealLarge(b)
 	}
+}
+
+// sealLarge seals a frame that is large enough, or else the largest there is.
+func (o *output) sealLarge(b *builder) {
 	if b.Bytes() < frameBytes {
 		for _, other := range o.builders {
 			if len(other.sources) > 0 && other.Bytes() > b.Bytes() {
