@@ -3,7 +3,6 @@ package fluent
 import (
 	"encoding/binary"
 	"slices"
-	"unicode/utf8"
 )
 
 // IDBytes is the length of a chunk id. The id is the last thing in a frame, so whoever numbers the frames writes it into
@@ -121,7 +120,7 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 		}
 		buf = append(buf, l...)
 	}
-	if !utf8.Valid(buf[from:]) {
+	if !valid(buf[from:]) {
 		replaced = invalidBytes(buf[from:])
 		buf = appendStrHeader(buf[:header], text+replaced*(len(replacement)-1))
 		for i, l := range lines {
@@ -146,7 +145,7 @@ func (b *Builder) Add(t int64, lines [][]byte, f *Fields, x Extra) (replaced int
 	}
 	for _, p := range x.Fields {
 		buf = appendStr(buf, p.Key)
-		if utf8.Valid(p.Value) {
+		if valid(p.Value) {
 			buf = append(appendStrHeader(buf, len(p.Value)), p.Value...)
 		} else {
 			buf = appendStr(buf, string(appendValid(nil, p.Value)))

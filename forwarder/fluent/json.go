@@ -179,7 +179,7 @@ func (p *jsonReader) text(dst []byte) ([]byte, bool) {
 		for p.i < len(p.b) && p.b[p.i] != '"' && p.b[p.i] != '\\' && p.b[p.i] >= ' ' {
 			p.i++
 		}
-		if s := p.b[from:p.i]; utf8.Valid(s) {
+		if s := p.b[from:p.i]; valid(s) {
 			dst = append(dst, s...)
 		} else {
 			dst = appendValid(dst, s)
