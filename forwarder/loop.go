@@ -356,7 +356,7 @@ func (l *loop) lines(s *source, f *openFile, data []byte, now int64) int {
 		line := data[used : used+n]
 		used += n + 1
 		end := base + int64(used)
-		l.line(s, f, line, fold.Pos{File: f.number, Start: start, End: end}, now)
+		l.line(s, f, line, start, end, now)
 		f.fed = end
 		l.out.sealFull(s)
 	}
@@ -373,13 +373,14 @@ func (l *loop) lines(s *source, f *openFile, data []byte, now int64) int {
 	return used
 }
 
-// line gives one whole line to the fold of its stream.
-func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64) {
+// line gives one whole line, which lies between start and end, to the fold of its stream.
+func (l *loop) line(s *source, f *openFile, line []byte, start, end, now int64) {
+	pos := fold.Pos{File: f.number, Start: start, End: end}
 	s.lines++
 	l.metrics.lines++
 	if f.long {
 		f.long = false
-		l.add(l.stream(s, s.rawStream()), f, fold.Line{Text: line, Time: f.longAt, Read: now, Pos: pos})
+		l.add(l.stream(s, s.rawStream()), f, &fold.Line{Text: line, Time: f.longAt, Read: now, Pos: pos})
 		return
 	}
 	if len(line) >= longNul && line[0] == 0 {
@@ -391,7 +392,7 @@ func (l *loop) line(s *source, f *openFile, line []byte, pos fold.Pos, now int64
 		}
 	}
 	if s.format == plain {
-		l.add(l.stream(s, s.rawStream()), f, fold.Line{Text: line, Time: s.clock, Read: now, Pos: pos})
+		l.add(l.stream(s, s.rawStream()), f, &fold.Line{Text: line, Time: s.clock, Read: now, Pos: pos})
 		return
 	}
 	rec, scratch, ok := l.decoder.JSONFile(line, l.scratch)
@@ -410,7 +411,7 @@ func (l *loop) record(st *stream, f *openFile, rec *parse.Record, pos fold.Pos, 
 		read = rec.Time
 	}
 	st.last, st.partial = rec.Time, rec.Partial
-	l.add(st, f, fold.Line{Text: rec.Text, Time: rec.Time, Read: read, Pos: pos, More: rec.Partial})
+	l.add(st, f, &fold.Line{Text: rec.Text, Time: rec.Time, Read: read, Pos: pos, More: rec.Partial})
 }
 
 // live is how old a record may be for its own time to count as the time it was read: what the engine wrote since would have been
@@ -443,7 +444,7 @@ func (l *loop) text(s *source, f *openFile, text []byte, pos fold.Pos, now int64
 	if st.last == 0 {
 		st.last = now
 	}
-	l.add(st, f, fold.Line{Text: text, Time: st.last, Read: now, Pos: pos})
+	l.add(st, f, &fold.Line{Text: text, Time: st.last, Read: now, Pos: pos})
 }
 
 func (s *source) rawStream() string {
@@ -463,19 +464,19 @@ func (l *loop) piece(s *source, f *openFile, b []byte, now int64) int {
 		}
 	}
 	end := f.fed + int64(len(b))
-	l.add(st, f, fold.Line{Text: b, Time: f.longAt, Read: now, Pos: fold.Pos{File: f.number, Start: f.fed, End: end}, More: true})
+	l.add(st, f, &fold.Line{Text: b, Time: f.longAt, Read: now, Pos: fold.Pos{File: f.number, Start: f.fed, End: end}, More: true})
 	f.fed = end
 	return len(b)
 }
 
 // add gives a line to a fold, unless it lies before what an earlier life left open.
-func (l *loop) add(st *stream, f *openFile, line fold.Line) {
+func (l *loop) add(st *stream, f *openFile, line *fold.Line) {
 	if f.cover != nil {
 		if c := f.coverOf(st.name); c != nil && line.Pos.Start < c.From && c.covers(line.Pos) {
 			return
 		}
 	}
-	st.fold.Add(line, st.emit)
+	st.fold.Add(*line, st.emit)
 	if rule := st.fold.RuleGivenUp(); rule != "" && !st.givenUp {
 		st.givenUp = true
 		l.log.Warn("rule takes too long; the stream is folded without it", "rule", rule, "tag", st.source.tag, "path", st.source.name)
@@ -493,7 +494,7 @@ func (l *loop) lastLine(s *source, f *openFile) {
 	used := l.lines(s, f, data, now)
 	if rest := data[used:]; len(rest) > 0 {
 		end := f.fed + int64(len(rest))
-		l.line(s, f, rest, fold.Pos{File: f.number, Start: f.fed, End: end}, now)
+		l.line(s, f, rest, f.fed, end, now)
 		f.fed = end
 	}
 	for _, st := range s.streams {

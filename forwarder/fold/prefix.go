@@ -121,7 +121,15 @@ func rubyLogger(b []byte) prefix {
 	if pid == end || i+2 > len(b) || b[i] != ']' || b[i+1] != ' ' {
 		return prefix{}
 	}
-	for i += 2; i < len(b) && b[i] == ' '; i++ {
+	i += 2
+	if i+11 <= len(b) && string(b[i+5:i+11]) == " -- : " { // no name of a program, as nearly always
+		switch string(b[i : i+5]) {
+		case " INFO", "DEBUG", " WARN", "ERROR", "FATAL", "  ANY":
+			msg := uint16(i + 11)
+			return prefix{kind: strong, sev: b[0], msg: msg, tag: msg, pid: span{uint16(pid), uint16(end)}}
+		}
+	}
+	for ; i < len(b) && b[i] == ' '; i++ {
 	}
 	sev := i
 	for i < len(b) && b[i] >= 'A' && b[i] <= 'Z' {

@@ -165,13 +165,15 @@ func stamped(b []byte) bool {
 // before it.
 func within(b []byte) string {
 	words := false
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if c < 'A' || c > 'Z' && c < 'a' || c > 'z' {
+	for end := 0; end < len(b); {
+		if !isLetter(b[end]) {
+			end++
 			continue
 		}
-		w := word(b[i:])
-		end := i + len(w)
+		i := end
+		for end++; end < len(b) && isLetter(b[end]); end++ {
+		}
+		w := b[i:end]
 		if len(w) >= 3 && len(w) <= 9 && (i == 0 || bounds(b[i-1])) && (end == len(b) || bounds(b[end])) {
 			if capital := w[1] < 'a'; capital || i > 0 && b[i-1] == '[' && (end < len(b) && (b[end] == ']' || b[end] == ' ')) ||
 				!words && end+1 < len(b) && b[end] == ':' && b[end+1] == ' ' {
@@ -181,7 +183,6 @@ func within(b []byte) string {
 			}
 		}
 		words = words || len(w) >= 3
-		i = end
 	}
 	return ""
 }
@@ -197,11 +198,13 @@ func bounds(c byte) bool {
 // word is the letters at the start of b.
 func word(b []byte) []byte {
 	i := 0
-	for i < len(b) && (b[i]|0x20 >= 'a' && b[i]|0x20 <= 'z') {
+	for i < len(b) && isLetter(b[i]) {
 		i++
 	}
 	return b[:i]
 }
+
+func isLetter(c byte) bool { return c|0x20-'a' < 26 }
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
