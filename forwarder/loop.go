@@ -40,7 +40,7 @@ type loop struct {
 	scratch []byte // unescaped texts of one visit
 	decoder parse.Decoder
 	open    []fold.Pos
-	openAll []fold.Pos
+	pend    []pending
 	value   []byte
 	sources []*source
 	pending int // bytes in all folds

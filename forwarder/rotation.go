@@ -67,8 +67,8 @@ func (l *loop) late(s *source) {
 // release lets a file go that nothing more is wanted of. It answers false while open events lie in it.
 func (l *loop) release(s *source, f *openFile) bool {
 	for _, st := range s.streams {
-		l.openAll = st.fold.Open(l.openAll[:0])
-		for _, p := range l.openAll {
+		l.open = st.fold.Open(l.open[:0])
+		for _, p := range l.open {
 			if p.File == f.number {
 				return false
 			}
@@ -311,8 +311,8 @@ func (l *loop) finish() error {
 			}
 		}
 		for _, st := range s.streams {
-			l.openAll = st.fold.Open(l.openAll[:0])
-			if slices.ContainsFunc(l.openAll, func(p fold.Pos) bool { return p.File <= s.files[last].number }) {
+			l.open = st.fold.Open(l.open[:0])
+			if slices.ContainsFunc(l.open, func(p fold.Pos) bool { return p.File <= s.files[last].number }) {
 				st.fold.Flush(st.emit)
 			}
 		}

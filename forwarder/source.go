@@ -228,18 +228,20 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		}
 		s.stale = s.stale[:0]
 	}
+	l.pend = l.pend[:0]
+	l.open = l.open[:0]
+	for _, st := range s.streams {
+		from := len(l.open)
+		l.open = st.fold.Open(l.open)
+		l.pend = append(l.pend, pending{from, len(l.open), st.fold.Memory()})
+	}
 	for _, f := range s.files {
 		m := mark{Number: f.number, ID: f.ID}
 		high := f.fed
-		for _, st := range s.streams {
-			open := l.open[:0]
-			for _, p := range st.fold.Open(l.openAll[:0]) {
-				if p.File == f.number {
-					open = append(open, p)
-				}
-			}
-			l.open = open
-			sm := newStreamMark(st.name, open, f.coverOf(st.name), f.doneOf(st.index), f.fed, st.fold.Memory())
+		for i, st := range s.streams {
+			p := &l.pend[i]
+			open := ofFile(l.open[p.from:p.to], f.number)
+			sm := newStreamMark(st.name, open, f.coverOf(st.name), f.doneOf(st.index), f.fed, p.memory)
 			high = max(high, sm.Done)
 			m.Streams = append(m.Streams, sm)
 		}
@@ -253,6 +255,23 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		dst = spool.AppendMark(dst, markKey(s.name, f.ID), l.value)
 	}
 	return dst
+}
+
+// pending is what a stream's fold says for its marks: the records that pend, as a part of loop.open, and its memory.
+type pending struct {
+	from, to int
+	memory   []byte
+}
+
+// ofFile is the part of ascending positions that lies in a file.
+func ofFile(open []fold.Pos, number uint32) []fold.Pos {
+	for len(open) > 0 && open[0].File < number {
+		open = open[1:]
+	}
+	for len(open) > 0 && open[len(open)-1].File > number {
+		open = open[:len(open)-1]
+	}
+	return open
 }
 
 func (f *openFile) doneOf(stream int) int64 {

@@ -99,8 +99,11 @@ func unprefixed(b []byte) []byte {
 		}
 	}
 	for len(b) > 2 && b[0] == '[' {
-		i := bytes.Index(b, []byte("] "))
-		if i < 1 || i > 256 || bytes.IndexByte(b[:i], ' ') >= 0 {
+		i := bytes.IndexByte(b, ']')
+		if i > 0 && i+1 < len(b) && b[i+1] != ' ' {
+			i = bytes.Index(b, []byte("] "))
+		}
+		if i < 1 || i+1 == len(b) || i > 256 || bytes.IndexByte(b[:i], ' ') >= 0 {
 			break
 		}
 		b = b[i+2:]
