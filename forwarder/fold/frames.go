@@ -6,7 +6,10 @@ import "bytes"
 
 // indentedShape is the shape of a line that begins with a blank.
 func indentedShape(b []byte) shape {
-	t := bytes.TrimLeft(b, " \t")
+	t := b
+	for len(t) > 0 && (t[0] == ' ' || t[0] == '\t') {
+		t = t[1:]
+	}
 	if len(t) < 1 {
 		return shapeIndented
 	}

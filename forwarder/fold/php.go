@@ -106,6 +106,9 @@ func phpTakes(state uint8, l *line) (uint8, limit) {
 // isReport knows "Fatal error:  Uncaught ..." and "Warning:  text in /app/index.php on line 14". In a log, two blanks follow the colon;
 // on the screen one does, and the end must tell that it is PHP which writes.
 func isReport(b []byte, logged bool) bool {
+	if len(b) == 0 || b[0] < 'C' || b[0] > 'W' {
+		return false
+	}
 	for _, kind := range phpKinds {
 		if !bytes.HasPrefix(b, kind) {
 			continue
