@@ -80,6 +80,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	limitMemory()
+	defer time.AfterFunc(startUp, func() {
+		if err := letGoOfStart(); err != nil {
+			a.log.Debug("pages of the binary stay in memory", "err", err)
+		}
+	}).Stop()
 	defer func() {
 		a.health.close()
 		a.control.close()
