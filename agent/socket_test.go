@@ -19,7 +19,7 @@ func TestControlSocket(t *testing.T) {
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("mode %v, %v, want a socket for its owner alone", info.Mode(), err)
 	}
-	if rest, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".s*")); len(rest) > 0 {
+	if rest, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(rest) > 0 {
 		t.Errorf("left behind: %v", rest)
 	}
 
