@@ -33,9 +33,11 @@ type Sources struct {
 
 // Containers says how the logs of Docker's containers are found and tagged.
 type Containers struct {
-	Enabled bool   `yaml:"enabled"`
-	Root    string `yaml:"root"` // Docker's containers directory
-	Tag     string `yaml:"tag"`  // a text/template over .ContainerName, .ContainerID, .ShortID
+	Enabled bool     `yaml:"enabled"`
+	Root    string   `yaml:"root"`    // Docker's containers directory
+	Tag     string   `yaml:"tag"`     // a text/template over the fields of tagData
+	Exclude []string `yaml:"exclude"` // patterns over name and image, or LABEL=PATTERN: containers that are not read
+	Labels  []string `yaml:"labels"`  // whose values become fields
 }
 
 // Files is one entry of `sources.files`: plain files, or Docker json-files elsewhere, by a glob.
@@ -50,6 +52,7 @@ type Files struct {
 type Record struct {
 	ID        bool `yaml:"id"`         // add `_id`, the same for the same bytes at every delivery
 	ParseJSON bool `yaml:"parse_json"` // the keys of a text that is one JSON object become fields beside `log`
+	Instance  bool `yaml:"instance"`   // add `ec2_instance_id`, once SetInstance has said it
 }
 
 // DefaultConfig reads all containers of the local Docker engine. Spool.Dir is for the caller to set.
@@ -58,6 +61,7 @@ func DefaultConfig() Config {
 		Forward: fluent.DefaultConfig(),
 		Spool:   spool.DefaultConfig(),
 		Fold:    fold.DefaultConfig(),
+		Record:  Record{Instance: true},
 		Sources: Sources{
 			Containers:       Containers{Enabled: true, Root: "/var/lib/docker/containers", Tag: "docker.{{.ContainerName}}"},
 			Listen:           listen.DefaultConfig(),

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fold"
-	"github.com/fairlead/fairlead/forwarder/metadata"
 	"github.com/fairlead/fairlead/forwarder/tail"
 	"github.com/fairlead/fairlead/internal/pulse"
 )
@@ -26,6 +25,7 @@ type discovery struct {
 	watcher *tail.Watcher // nil where the kernel gives none: everything is polled
 	folds   [2]*fold.Folder
 	alarm   *alarm // rung when there is something for the loop
+	choice  choice // which containers are read
 
 	questions chan chan Status
 
@@ -33,6 +33,7 @@ type discovery struct {
 	recalls  map[string][]recall
 	sources  map[string]*source   // by name
 	folders  map[string][]*source // by the folder that their hints come from
+	excluded map[string]Excluded  // containers that are not read, by their folder
 	watched  map[string]bool
 	arrived  []*source // not yet taken by the loop
 	rescan   bool      // hints were lost
@@ -48,7 +49,8 @@ const (
 
 func newDiscovery(cfg Sources, log *slog.Logger, a *alarm, folding, plainLines *fold.Folder, recalls map[string][]recall) *discovery {
 	return &discovery{
-		cfg: cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
+		excluded: map[string]Excluded{},
+		cfg:      cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
 		alarm: a, questions: make(chan chan Status, 16),
 		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
 	}
@@ -131,6 +133,7 @@ func (d *discovery) lookRoot(now time.Time) {
 		return
 	}
 	d.rootLost.over(d.log, "containers' folder is there", "path", root)
+	d.forgetExcluded(entries)
 	d.mu.Unlock()
 	for _, e := range entries {
 		if isContainerID(e.Name()) {
@@ -139,16 +142,29 @@ func (d *discovery) lookRoot(now time.Time) {
 	}
 }
 
-// container adds a container's log, unless it is known.
+// container adds a container's log, unless it is known or not to be read. Who it is may come to be known later.
 func (d *discovery) container(dir string, now time.Time) {
-	path := filepath.Join(dir, filepath.Base(dir)+"-json.log")
+	path := logPath(dir)
 	d.mu.Lock()
-	known := d.sources[path] != nil
+	_, excluded := d.excluded[dir]
+	known := excluded || d.sources[path] != nil
 	d.mu.Unlock()
-	if !known {
-		d.watchDir(dir)
-		d.add(&source{name: path, dir: dir, fold: d.folds[0]}, dir, now)
+	if known {
+		return
 	}
+	c, err := d.identify(dir)
+	if err == nil && c.excluded != "" {
+		d.mu.Lock()
+		d.exclude(dir, c)
+		d.mu.Unlock()
+		return
+	}
+	d.watchDir(dir)
+	s := &source{name: path, dir: dir, fold: d.folds[0]}
+	if err == nil {
+		s.found.Store(c)
+	}
+	d.add(s, dir, now)
 }
 
 // glob adds the plain files that match, but not what rotation made of another one.
@@ -261,11 +277,7 @@ func (d *discovery) add(s *source, dir string, now time.Time) {
 
 func (d *discovery) scan(s *source, now time.Time) {
 	err := s.chain.Scan(now)
-	if s.dir != "" && s.found.Load() == nil { // the folder may be gone when the loop comes to it
-		if c, cerr := metadata.ReadContainer(s.dir); cerr == nil {
-			s.found.Store(&c)
-		}
-	}
+	d.name(s) // the folder may be gone when the loop comes to it
 	s.hinted.Store(true)
 	d.mu.Lock()
 	t := d.scanLost[s.name]
@@ -317,7 +329,9 @@ func (d *discovery) handle(hints []tail.Hint) {
 		}
 		d.mu.Lock()
 		for _, s := range d.folders[h.Dir] {
-			if (h.Name == "" || strings.HasPrefix(h.Name, filepath.Base(s.name))) && !slices.Contains(scan, s) {
+			// A container's configuration is there before its log: to read it at once names also those that are gone in a moment.
+			named := s.dir != "" && (h.Name == "config.v2.json" || h.Name == "hostconfig.json") && !s.known()
+			if (h.Name == "" || named || strings.HasPrefix(h.Name, filepath.Base(s.name))) && !slices.Contains(scan, s) {
 				scan = append(scan, s)
 			}
 		}
@@ -351,6 +365,9 @@ func (d *discovery) forget(s *source) {
 	defer d.mu.Unlock()
 	delete(d.sources, s.name)
 	delete(d.scanLost, s.name)
+	if s.excluded {
+		d.exclude(s.dir, s.found.Load())
+	}
 	for dir, list := range d.folders {
 		if i := slices.Index(list, s); i >= 0 {
 			if list = slices.Delete(list, i, i+1); len(list) == 0 {

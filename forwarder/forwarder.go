@@ -11,9 +11,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"text/template"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,23 +27,25 @@ import (
 
 // Forwarder is one forwarder. It can be run once.
 type Forwarder struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	spoolM  *spool.Metrics
-	sendM   *fluent.Metrics
-	folding *fold.Folder
-	single  *fold.Folder // for files with `fold: false`
-	tags    *template.Template
-	ready   chan struct{}
-	hurry   chan struct{}
-	hurried sync.Once
-	follow  chan struct{}
-	follows sync.Once
-	inFold  *fold.Folder // of the listener, which does not fold on the reading loop
-	listenM *listen.Metrics
-	sockets *listen.Sockets // from the forwarder before
-	keeper  listen.Keeper
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	spoolM   *spool.Metrics
+	sendM    *fluent.Metrics
+	folding  *fold.Folder
+	single   *fold.Folder // for files with `fold: false`
+	tags     tagTemplate
+	choice   choice
+	instance instance
+	ready    chan struct{}
+	hurry    chan struct{}
+	hurried  sync.Once
+	follow   chan struct{}
+	follows  sync.Once
+	inFold   *fold.Folder // of the listener, which does not fold on the reading loop
+	listenM  *listen.Metrics
+	sockets  *listen.Sockets // from the forwarder before
+	keeper   listen.Keeper
 
 	// What a simulation replaces.
 	network  fluent.Network // nil: the host's
@@ -83,6 +83,9 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 		return nil, err
 	}
 	if f.tags, err = parseTag(cfg.Sources.Containers.Tag); err != nil {
+		return nil, err
+	}
+	if f.choice, err = newChoice(cfg.Sources.Containers.Exclude); err != nil {
 		return nil, err
 	}
 	f.metrics, f.spoolM, f.sendM = newMetrics(reg), spool.NewMetrics(reg), fluent.NewMetrics(reg)
@@ -132,11 +135,13 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	inLog := f.log.With("component", "listen")
 	in := newInbound(f.cfg.Record, f.inFold, sp, inLog, f.metrics, f.alarm(inLog))
 	defer in.alarm.close()
+	in.root, in.labels, in.instance = f.cfg.Sources.Containers.Root, f.cfg.Sources.Containers.Labels, &f.instance
 	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
 	server := listen.New(f.cfg.Sources.Listen, in, in.now, inLog, f.listenM, f.sockets, f.keeper)
 	disc := newDiscovery(f.cfg.Sources, log, f.alarm(log), f.folding, f.single, recallAll(marks, log))
+	disc.choice = f.choice
 	defer disc.alarm.close()
 	if disc.watcher, err = f.watcher(); err != nil {
 		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
@@ -256,7 +261,7 @@ func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool, stopBy time.Time
 
 func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, rel *releaser) *loop {
 	l := &loop{
-		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
+		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, instance: &f.instance, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
 	l.pulse = &f.reading
@@ -304,9 +309,9 @@ func (c Sources) Validate() error {
 		if !filepath.IsAbs(c.Containers.Root) {
 			return fmt.Errorf("sources.containers.root: %q is not an absolute path", c.Containers.Root)
 		}
-		if _, err := parseTag(c.Containers.Tag); err != nil {
-			return err
-		}
+	}
+	if err := c.Containers.validateNames(); err != nil {
+		return err
 	}
 	for i, f := range c.Files {
 		key := fmt.Sprintf("sources.files[%d]", i)
@@ -329,19 +334,4 @@ func (c Sources) Validate() error {
 		return fmt.Errorf("sources.max_detached_bytes: %d is negative", c.MaxDetachedBytes)
 	}
 	return nil
-}
-
-func parseTag(text string) (*template.Template, error) {
-	t, err := template.New("tag").Option("missingkey=error").Parse(text)
-	if err == nil {
-		var b strings.Builder
-		err = t.Execute(&b, struct{ ContainerName, ContainerID, ShortID string }{"name", "id", "short"})
-		if err == nil && strings.TrimSpace(b.String()) == "" {
-			err = errors.New("it is empty")
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("sources.containers.tag: %q: %w: use a text/template over .ContainerName, .ContainerID and .ShortID", text, err)
-	}
-	return t, nil
 }

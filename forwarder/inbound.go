@@ -46,6 +46,9 @@ type inbound struct {
 	began   time.Time
 
 	parseJSON bool
+	root      string   // where Docker keeps its containers; empty: nothing is known of them
+	labels    []string // that become fields
+	instance  *instance
 
 	appended func() // wakes the sender
 
@@ -188,6 +191,10 @@ func (in *inbound) line(st *inStream, e *listen.Entry, at inLine) {
 		st.known, st.sum = true, l.Fields
 		st.fields.Reset()
 		listen.Fields(e.Record, st.fields.AddRaw)
+		in.addNames(st)
+	}
+	if !st.placed && in.instance.known() {
+		in.addNames(st)
 	}
 	goesOn := st.partial
 	if len(l.PartialID) > 0 || len(st.partialID) > 0 {

@@ -22,6 +22,8 @@ type inStream struct {
 	fold     *fold.Stream
 	emit     func(*fold.Event)
 	fields   fluent.Fields
+	names    []name // what this host knows of the container
+	placed   bool   // the fields have the instance's id
 	sum      uint64 // of the fields
 	known    bool   // the fields are set
 	lines    []inLine
@@ -76,7 +78,7 @@ func (in *inbound) stream(tag []byte, l *listen.Line) *inStream {
 		return st
 	}
 	st := &inStream{key: string(k), tag: string(tag), fresh: true, clock: in.now()}
-	st.fold = in.folding.Stream(st.tag)
+	st.fold, st.names = in.folding.Stream(st.tag), in.hostNames(l.ContainerID)
 	st.emit = func(ev *fold.Event) { in.emit(st, ev) }
 	if m, ok := in.recalled.streams[st.key]; ok {
 		st.fold.SetMemory(m.memory)

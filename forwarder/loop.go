@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"text/template"
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fold"
@@ -25,16 +24,18 @@ const (
 
 // loop is the reading loop: it turns bytes of files into records of the spool. All of it belongs to one goroutine.
 type loop struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	disc    *discovery
-	tags    *template.Template
-	out     *output
-	unpack  string // folder for unpacked archives
-	packed  *openFile
-	in      *inbound // for the books; nil in tests
-	pulse   *pulse.Pulse
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	disc     *discovery
+	tags     tagTemplate
+	out      *output
+	unpack   string // folder for unpacked archives
+	packed   *openFile
+	in       *inbound // for the books; nil in tests
+	instance *instance
+	told     bool // the streams of before have the instance's id
+	pulse    *pulse.Pulse
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit
@@ -216,12 +217,18 @@ func (l *loop) visit(s *source) {
 		l.adopt(s)
 	}
 	s.more = false
+	if s.unwanted() {
+		return
+	}
 	if len(s.files) == 0 {
 		s.nextLook = l.now + int64(slowest)
 		return
 	}
-	if ok, err := s.prepare(time.Unix(0, l.now), l.tags); !ok {
-		s.trouble.report(l.log, "cannot name the source", err, "path", s.name)
+	ok, err := s.prepare(time.Unix(0, l.now), l.tags)
+	if err != nil {
+		l.log.Warn("sources.containers.tag fails for a container; it has another tag", "tag", s.tag, "path", s.name, "err", err)
+	}
+	if !ok {
 		s.nextLook = l.now + int64(turnEvery)
 		return
 	}

@@ -185,6 +185,9 @@ func (l *loop) flushFolds(s *source) {
 
 // finished says that a source has ended; remove then lets it go.
 func (s *source) finished() bool {
+	if s.excluded {
+		return true
+	}
 	if s.gone || len(s.files) > 0 || s.hinted.Load() {
 		return s.gone
 	}
@@ -201,10 +204,12 @@ func (l *loop) remove(i int) {
 	s.files, s.current = nil, 0
 	for _, f := range files {
 		l.unpacked(f)
-		s.forget(f)
+		if !s.excluded { // else its marks stay, for when it is read again
+			s.forget(f)
+		}
 	}
 	for _, r := range s.recalls {
-		if !s.adopted {
+		if !s.adopted && !s.excluded {
 			s.stale = append(s.stale, r.key)
 		}
 	}
@@ -244,6 +249,7 @@ func (l *loop) rare() {
 			l.out.spool.SetMark(key, nil)
 		}
 	}
+	l.tellInstance()
 	l.metrics.files.Set(float64(files))
 	l.metrics.lag.Set(float64(lag))
 	l.metrics.detached.Set(float64(held))

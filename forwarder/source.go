@@ -1,14 +1,9 @@
 package forwarder
 
 import (
-	"bytes"
-	"cmp"
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
-	"text/template"
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
@@ -31,8 +26,9 @@ type source struct {
 
 	// Of a container.
 	dir       string
-	found     atomic.Pointer[metadata.Container] // its name, once discovery could read it
+	found     atomic.Pointer[identity] // who it is, once discovery could read it
 	container metadata.Container
+	excluded  bool // it came to be known that it is not to be read
 
 	tag     string
 	fold    *fold.Folder
@@ -131,11 +127,11 @@ func (l *loop) stream(s *source, name string) *stream {
 		st.fields.Add("source", s.name)
 	} else {
 		st.fields.Add("source", name)
-		st.fields.Add("container_id", s.container.ID)
-		if s.container.Name != "" {
-			st.fields.Add("container_name", s.container.Name)
+		for _, f := range namesOf(s.container, l.cfg.Sources.Containers.Labels) {
+			st.fields.Add(f.key, f.value)
 		}
 	}
+	l.instance.addTo(&st.fields)
 	for i := len(s.recalls) - 1; i >= 0; i-- { // the newest file's mark was written last
 		m := s.recalls[i].mark
 		if k := slices.IndexFunc(m.Streams, func(sm streamMark) bool { return sm.Name == name }); k >= 0 {
@@ -151,38 +147,43 @@ func (l *loop) stream(s *source, name string) *stream {
 const nameWait = 200 * time.Millisecond
 
 // prepare fixes the tag, which holds to the source's end. It answers false while the name is not known.
-func (s *source) prepare(now time.Time, tags *template.Template) (bool, error) {
+func (s *source) prepare(now time.Time, tags tagTemplate) (bool, error) {
 	if s.ready {
 		return true, nil
 	}
+	if s.unwanted() {
+		return false, nil
+	}
+	var err error
 	if s.dir != "" {
 		c := s.found.Load()
 		if c == nil {
 			if now.Sub(s.opened) < nameWait {
 				return false, nil
 			}
-			c = &metadata.Container{ID: filepath.Base(s.dir)}
+			c = &identity{Container: metadata.Container{ID: filepath.Base(s.dir)}}
 		}
-		s.container = *c
-		tag, err := containerTag(tags, s.container)
-		if err != nil {
-			return false, err
-		}
-		s.tag = tag
+		s.container = c.Container
+		s.tag, err = tags.tag(s.container)
 	}
 	s.ready = true
-	return true, nil
+	return true, err
 }
 
-// containerTag names the events of a container.
-func containerTag(t *template.Template, c metadata.Container) (string, error) {
-	data := struct{ ContainerName, ContainerID, ShortID string }{ContainerID: c.ID, ShortID: c.ShortID()}
-	data.ContainerName = cmp.Or(strings.TrimPrefix(c.Name, "/"), c.ShortID())
-	var b bytes.Buffer
-	if err := t.Execute(&b, data); err != nil {
-		return "", fmt.Errorf("sources.containers.tag: %w", err)
+// known says whether all is known that a container's configuration tells.
+func (s *source) known() bool {
+	c := s.found.Load()
+	return c != nil && c.Driver != ""
+}
+
+// unwanted says whether it came to be known, before anything was read, that the container is not to be read.
+func (s *source) unwanted() bool {
+	if s.ready || s.excluded {
+		return s.excluded
 	}
-	return b.String(), nil
+	c := s.found.Load()
+	s.excluded = c != nil && c.excluded != ""
+	return s.excluded
 }
 
 // adopt takes over the files that discovery opened.

@@ -13,11 +13,12 @@ import (
 
 // Status is what the forwarder does at this moment.
 type Status struct {
-	Sources []SourceStatus `json:"sources"`
-	Spool   SpoolStatus    `json:"spool"`
-	Listen  listen.Status  `json:"listen"`
-	Forward fluent.Status  `json:"forward"`
-	Ledger  Ledger         `json:"ledger"`
+	Sources  []SourceStatus `json:"sources"`
+	Excluded []Excluded     `json:"excluded"` // containers whose logs are not read
+	Spool    SpoolStatus    `json:"spool"`
+	Listen   listen.Status  `json:"listen"`
+	Forward  fluent.Status  `json:"forward"`
+	Ledger   Ledger         `json:"ledger"`
 	// Stalled is set where the reading loop did not answer within a second.
 	Stalled bool `json:"stalled"`
 }
@@ -125,6 +126,7 @@ func (l *loop) status() Status {
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}
+	st.Excluded = l.disc.excludedList()
 	st.Ledger.balance()
 	for _, s := range l.sources {
 		o := SourceStatus{

@@ -48,6 +48,9 @@ func describe(s agent.Status, before *former, now time.Time) string {
 		}
 		row("books", "%s", books(f.Ledger))
 		row("flow", "%s", flow(f, before, now))
+		if len(f.Excluded) > 0 {
+			row("excluded", "%s", excluded(f.Excluded))
+		}
 		if found := languages(f.Sources); found != "" {
 			row("reports", "%s", found)
 		}
@@ -179,6 +182,25 @@ func languages(list []forwarder.SourceStatus) string {
 		return ""
 	}
 	return strings.Join(found, ", ") + " sources"
+}
+
+// excluded says how many containers are not read for which reason, and names the first few of each.
+func excluded(list []forwarder.Excluded) string {
+	const named = 3
+	names := map[string][]string{}
+	for _, e := range list {
+		names[e.Reason] = append(names[e.Reason], e.Name)
+	}
+	var all []string
+	for _, reason := range slices.Sorted(maps.Keys(names)) {
+		who := slices.Sorted(slices.Values(names[reason]))
+		more := ""
+		if len(who) > named {
+			more = fmt.Sprintf(" and %d more", len(who)-named)
+		}
+		all = append(all, fmt.Sprintf("%s%s (%s)", strings.Join(who[:min(len(who), named)], ", "), more, reason))
+	}
+	return strings.Join(all, "; ")
 }
 
 func totals(f *forwarder.Status) (lines, read, lag int64) {

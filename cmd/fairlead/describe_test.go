@@ -25,9 +25,10 @@ func TestDescribe(t *testing.T) {
 				{Tag: "docker.b", Path: "/b", Delivered: true, Lines: 5, Events: 5, ReadBytes: 2048, Languages: []string{"java", "ruby"}},
 				{Tag: "docker.a", Path: "/a", LagBytes: 3 << 20, PendingBytes: 100, Lines: 1000, Events: 900, ReadBytes: 1 << 20, Languages: []string{"ruby"}},
 			},
-			Spool:   forwarder.SpoolStatus{PendingEvents: 10, PendingFrames: 2, PendingBytes: 4096, CapacityBytes: 1 << 30, OldestSeconds: 1.5, Segments: 1, Full: "no"},
-			Forward: fluent.Status{Address: "f:24224", Remote: "10.0.0.1:24224", Connected: now.Add(-time.Minute), LastAck: now.Add(-200 * time.Millisecond), InFlight: 2},
-			Ledger:  forwarder.Ledger{Read: 905, Recovered: 5, Acked: 899, Building: 1, Spooled: 10},
+			Excluded: []forwarder.Excluded{{Name: "e", Reason: "log driver awslogs"}, {Name: "d", Reason: "x"}, {Name: "c", Reason: "x"}, {Name: "b", Reason: "x"}, {Name: "a", Reason: "x"}},
+			Spool:    forwarder.SpoolStatus{PendingEvents: 10, PendingFrames: 2, PendingBytes: 4096, CapacityBytes: 1 << 30, OldestSeconds: 1.5, Segments: 1, Full: "no"},
+			Forward:  fluent.Status{Address: "f:24224", Remote: "10.0.0.1:24224", Connected: now.Add(-time.Minute), LastAck: now.Add(-200 * time.Millisecond), InFlight: 2},
+			Ledger:   forwarder.Ledger{Read: 905, Recovered: 5, Acked: 899, Building: 1, Spooled: 10},
 		},
 	}
 	before := &former{at: now.Add(-2 * time.Second), status: agent.Status{Forwarder: &forwarder.Status{
@@ -42,6 +43,7 @@ forward   f:24224 (10.0.0.1:24224), connected 1m0s, 2 frames in flight, last ack
 spool     10 events in 2 frames, 4.0 KiB of 1.0 GiB, 1 segments, oldest 1.5 s, TAKES NO MORE: no
 books     read 905 + received 0 + recovered 5 = acked 899 + building 1 + spooled 10 + lost 0 + set aside 0: balanced
 flow      1005 lines, 1.0 MiB read, lag 3.0 MiB in 2 sources; now 200 lines/s, 1.0 KiB/s, 200 events/s acked
+excluded  e (log driver awslogs); a, b, c and 1 more (x)
 reports   java in 1, ruby in 2 sources
 
 TAG       LAG      PENDING  LINES  EVENTS  DELIVERED  PATH
