@@ -39,6 +39,7 @@ type Agent struct {
 
 	sockets *forwarder.Sockets // of Forward clients, between two lives; owned by Run
 	keeper  forwarder.Keeper   // nil: what is open ends with the process
+	taps    *forwarder.Taps    // of all lives
 
 	asking   sync.Mutex // guards question
 	question *question
@@ -53,7 +54,7 @@ type Agent struct {
 func New(source Source, build Build, log *slog.Logger) *Agent {
 	m := newMetrics(build)
 	return &Agent{source: source, build: build, log: log, metrics: m, notify: newNotifier(log), monitor: pulse.NewMonitor(),
-		ecs: newECSWatch(log, m.registry)}
+		ecs: newECSWatch(log, m.registry), taps: &forwarder.Taps{}}
 }
 
 // ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.
@@ -86,6 +87,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	}).Stop()
 	defer func() {
+		a.taps.Close()
 		a.health.close()
 		a.control.close()
 	}()

@@ -29,13 +29,9 @@ func (c Client) http() *http.Client {
 func (c Client) Raw(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairlead/status", nil)
+	answer, err := c.get(ctx, "/status")
 	if err != nil {
 		return nil, err
-	}
-	answer, err := c.http().Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, explain(err))
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
@@ -46,6 +42,19 @@ func (c Client) Raw(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, err)
 	}
 	return text, nil
+}
+
+// get asks the daemon; the answer is to be closed.
+func (c Client) get(ctx context.Context, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairlead"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.http().Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon on %s: %w", c.Socket, explain(err))
+	}
+	return answer, nil
 }
 
 // Status answers the status.

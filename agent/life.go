@@ -41,6 +41,7 @@ func (a *Agent) newLife(l Loaded) (*life, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.Show(a.taps)
 	n.forwarder, n.ready = f, f.Ready()
 	return n, nil
 }

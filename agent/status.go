@@ -17,6 +17,7 @@ type Status struct {
 	Started time.Time    `json:"started"`
 	Config  ConfigStatus `json:"config"`
 	Ready   Verdict      `json:"ready"`
+	Taps    int          `json:"taps"` // how many look at events as they pass
 
 	Forwarder *forwarder.Status `json:"forwarder,omitempty"`  // absent: there is nowhere to forward to
 	ECSConfig *ECSStatus        `json:"ecs_config,omitempty"` // absent: no ECS agent is configured on this host
@@ -37,7 +38,7 @@ func (a *Agent) Status() Status { return a.status(context.Background()) }
 func (a *Agent) status(ctx context.Context) Status {
 	stalls := a.stalls(ctx)
 	n, st := a.ask()
-	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st, ECSConfig: a.ecs.Status()}
+	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st, ECSConfig: a.ecs.Status(), Taps: a.taps.Watching()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused.reason, a.refused.findings}

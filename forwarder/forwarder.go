@@ -37,6 +37,7 @@ type Forwarder struct {
 	tags     tagTemplate
 	choice   choice
 	instance instance
+	taps     *Taps // nil: nobody can look
 	ready    chan struct{}
 	hurry    chan struct{}
 	hurried  sync.Once
@@ -135,7 +136,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	inLog := f.log.With("component", "listen")
 	in := newInbound(f.cfg.Record, f.inFold, sp, inLog, f.metrics, f.alarm(inLog))
 	defer in.alarm.close()
-	in.root, in.labels, in.instance = f.cfg.Sources.Containers.Root, f.cfg.Sources.Containers.Labels, &f.instance
+	in.root, in.labels, in.instance, in.taps = f.cfg.Sources.Containers.Root, f.cfg.Sources.Containers.Labels, &f.instance, f.taps
 	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
@@ -265,7 +266,7 @@ func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, 
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
 	l.pulse = &f.reading
-	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add, record: f.cfg.Record}
+	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add, record: f.cfg.Record, taps: f.taps}
 	return l
 }
 

@@ -45,6 +45,7 @@ type lab struct {
 
 	stop    func()
 	f       *Forwarder
+	taps    *Taps
 	sockets *listen.Sockets // of the life before; nil: none, or those of a process that was killed
 }
 
@@ -91,6 +92,7 @@ func (l *lab) start() {
 		l.t.Fatal(err)
 	}
 	f.Inherit(l.sockets, nil)
+	f.Show(l.taps)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()

@@ -49,6 +49,7 @@ type inbound struct {
 	root      string   // where Docker keeps its containers; empty: nothing is known of them
 	labels    []string // that become fields
 	instance  *instance
+	taps      *Taps
 
 	appended func() // wakes the sender
 
@@ -176,7 +177,9 @@ func (in *inbound) room(ctx context.Context) error {
 // whole takes a record that is an event as it is.
 func (in *inbound) whole(e *listen.Entry) {
 	b := in.builder(e.Tag)
+	at := len(b.Buf)
 	b.AddRecord(e.Time, e.Record)
+	in.taps.offer(b.tag, b.Buf[at:])
 	in.received++
 	in.building++
 	in.sealFull(b)
@@ -235,7 +238,9 @@ func (in *inbound) emit(st *inStream, ev *fold.Event) {
 	}
 	st.emitted = true
 	b := in.builder([]byte(st.tag))
+	at := len(b.Buf)
 	bad := b.Add(t, ev.Lines, &st.fields, in.extra(st, ev))
+	in.taps.offer(b.tag, b.Buf[at:])
 	clear(in.fields) // they lie in buffers that are used again
 	in.received++
 	in.building++

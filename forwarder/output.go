@@ -43,6 +43,7 @@ type output struct {
 	building int64  // events in frames that are not in the spool yet
 
 	record Record
+	taps   *Taps
 	fields []fluent.Field // of the event at hand, as are the next two
 	id     []byte
 	joined []byte
@@ -104,7 +105,9 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 	if o.record.ParseJSON {
 		extra.JSON, o.joined = jsonOf(o.joined, ev)
 	}
+	at := len(b.Buf)
 	bad := b.Add(ev.Time, ev.Lines, &st.fields, extra)
+	o.taps.offer(b.tag, b.Buf[at:])
 	clear(o.fields) // they lie in buffers that are used again
 	o.metrics.badBytes += int64(bad)
 	n := cap(b.Buf)

@@ -94,7 +94,7 @@ spool on disk and forwards them to Fluentd until each one is acknowledged.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return wrongUsage(fmt.Errorf("%w (see %s --help)", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(g), newRender(g), newStatus(g), newCheck(g), newFold(g), newReplay(g), newDemo(), newVersion())
+	root.AddCommand(newRun(g), newRender(g), newStatus(g), newCheck(g), newFold(g), newTap(g), newReplay(g), newDemo(), newVersion())
 	return root
 }
 
