@@ -108,14 +108,15 @@ func TestRotation(t *testing.T) {
 	r.finish()
 }
 
-// TestShortLived starts containers that live some 100 ms and are removed with their log: by the engine itself, or right after the end.
+// TestShortLived starts containers that live some 100 ms and are removed with their log: by the engine itself, or right after the end. Their
+// names are right all the same.
 func TestShortLived(t *testing.T) {
 	r := newRig(t, newOTelReceiver, daemonConfig{containers: true})
 	r.daemon.start()
 	r.daemon.waitMetric(10*time.Second, "fairlead_tail_files", func(float64) bool { return true })
 	const containers = 24
 	for i := range containers {
-		o := writerOptions{out: script.Layouts[i%3], err: script.Bare, groups: 1 + i%5, rate: 100_000, cut: i%3 == 0, loose: true, log: rotate(20)}
+		o := writerOptions{out: script.Layouts[i%3], err: script.Bare, groups: 1 + i%5, rate: 100_000, cut: i%3 == 0, log: rotate(20)}
 		if i%4 == 0 {
 			o.rate = 0 // everything at once, gone after a few milliseconds
 		}

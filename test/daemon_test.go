@@ -32,6 +32,7 @@ type daemon struct {
 type daemonConfig struct {
 	to         string // address of the receiver
 	containers bool
+	names      string // more keys of the containers section, after a comma
 	files      []filesConfig
 	spool      string // keys of the spool section, as flow YAML
 	forward    string // more keys of the forward section, after a comma
@@ -49,7 +50,7 @@ func (c daemonConfig) yaml(dir, health string) string {
 	fmt.Fprintf(&b, "spool: {%s}\n", c.spool)
 	fmt.Fprintf(&b, "control: {socket: %s/ctl.sock}\n", dir)
 	fmt.Fprintf(&b, "health: {listen: %q}\n", health)
-	fmt.Fprintf(&b, "sources:\n  containers: {enabled: %v, root: %s}\n", c.containers, bed.logs)
+	fmt.Fprintf(&b, "sources:\n  containers: {enabled: %v, root: %s%s}\n", c.containers, bed.logs, c.names)
 	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n")
 	if c.listen == "" {
 		fmt.Fprintf(&b, "  listen: {tcp: \"\", unix: \"\"}\n")

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -163,8 +164,10 @@ type writerOptions struct {
 	log        map[string]string
 	driver     string            // "": json-file
 	fields     map[string]string // more of them that each event must have
+	labels     map[string]string
+	tag        string // empty: docker. and the name
 	autoRemove bool
-	loose      bool // may be gone before its name could be read: tag and name are not checked
+	unread     bool // nothing of it is to arrive
 }
 
 // container is a running writer.
@@ -190,7 +193,7 @@ func (r *rig) launch(part string, o writerOptions) *container {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var err error
-	c.id, err = bed.engine.Create(ctx, docker.Spec{Image: bed.image, Name: c.name, Args: args, Env: []string{"STAGE=test"}, Driver: o.driver, Log: o.log, Mount: r.progress, AutoRemove: o.autoRemove})
+	c.id, err = bed.engine.Create(ctx, docker.Spec{Image: bed.image, Name: c.name, Args: args, Env: []string{"STAGE=test"}, Labels: o.labels, Driver: o.driver, Log: o.log, Mount: r.progress, AutoRemove: o.autoRemove})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -202,18 +205,14 @@ func (r *rig) launch(part string, o writerOptions) *container {
 		}
 	})
 	for i, layout := range []script.Layout{o.out, o.err} {
-		if layout == "" {
+		if layout == "" || o.unread {
 			continue
 		}
 		s := script.Stream{Writer: c.name, Name: "oe"[i], Layout: layout, Long: o.long}
-		from := oracle.Source{Tag: "docker." + c.name, Fields: map[string]string{
+		from := oracle.Source{Tag: cmp.Or(o.tag, "docker."+c.name), Fields: map[string]string{
 			"container_id": c.id, "container_name": "/" + c.name, "source": []string{"stdout", "stderr"}[i]}}
 		for k, v := range o.fields {
 			from.Fields[k] = v
-		}
-		if o.loose {
-			from.Tag = ""
-			delete(from.Fields, "container_name")
 		}
 		c.streams = append(c.streams, s)
 		r.oracle.Expect(s, from)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -165,6 +166,7 @@ type Spec struct {
 	Name       string
 	Args       []string
 	Env        []string
+	Labels     map[string]string
 	Driver     string            // of the log; empty: json-file
 	Log        map[string]string // the driver's options
 	Mount      string            // folder of the host that is /progress inside
@@ -176,11 +178,13 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 	if c.Driver == "" {
 		c.Driver = "json-file"
 	}
+	labels := map[string]string{RunLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]}
+	maps.Copy(labels, c.Labels)
 	body := map[string]any{
 		"Image":  c.Image,
 		"Cmd":    c.Args,
 		"Env":    c.Env,
-		"Labels": map[string]string{RunLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]},
+		"Labels": labels,
 		"HostConfig": map[string]any{
 			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
 			"NetworkMode": "none",
@@ -191,6 +195,11 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 	var answer struct{ ID string }
 	err = e.call(ctx, "POST", "/containers/create", url.Values{"name": {c.Name}}, body, &answer)
 	return answer.ID, err
+}
+
+// Rename is `docker rename`.
+func (e *Engine) Rename(ctx context.Context, id, name string) error {
+	return e.call(ctx, "POST", "/containers/"+id+"/rename", url.Values{"name": {name}}, nil, nil)
 }
 
 // Start is `docker start`.
