@@ -41,6 +41,8 @@ type Agent struct {
 	keeper  forwarder.Keeper   // nil: what is open ends with the process
 	taps    *forwarder.Taps    // of all lives
 
+	instance *instanceID
+
 	asking   sync.Mutex // guards question
 	question *question
 
@@ -54,7 +56,7 @@ type Agent struct {
 func New(source Source, build Build, log *slog.Logger) *Agent {
 	m := newMetrics(build)
 	return &Agent{source: source, build: build, log: log, metrics: m, notify: newNotifier(log), monitor: pulse.NewMonitor(),
-		ecs: newECSWatch(log, m.registry), taps: &forwarder.Taps{}}
+		ecs: newECSWatch(log, m.registry), taps: &forwarder.Taps{}, instance: newInstanceID(log)}
 }
 
 // ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.
@@ -95,10 +97,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 
+	// What goes on beside the lives.
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
+	var beside sync.WaitGroup
+	beside.Go(func() {
 		a.ecs.run(watching, func() (Source, string) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -107,10 +109,11 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			return a.source, a.loaded.Config.State.Dir
 		})
-	}()
+	})
+	beside.Go(func() { a.instance.run(watching, a.tellInstance) })
 	defer func() {
 		unwatch()
-		<-watched
+		beside.Wait()
 	}()
 
 	var before *life // what ran before a reload, until the new one has shown that it works

@@ -42,6 +42,9 @@ func (a *Agent) newLife(l Loaded) (*life, error) {
 		return nil, err
 	}
 	f.Show(a.taps)
+	if l.Config.Forwarder.Record.Instance {
+		f.SetInstance(a.instance.want(l.Config.State.Dir))
+	}
 	n.forwarder, n.ready = f, f.Ready()
 	return n, nil
 }
@@ -75,6 +78,7 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 	a.mu.Lock()
 	a.now, a.loaded = n, n.loaded
 	a.mu.Unlock()
+	a.tellInstance(a.instance.known()) // it may have come since the life was made
 	a.metrics.configured(n.loaded.Config)
 	if n.forwarder == nil {
 		a.log.Warn("forward.to is not set: nothing is read and nothing is forwarded, the logs wait in their files")

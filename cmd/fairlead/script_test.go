@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 
 // setUp puts the directory of the script into the files that name it as ${WORK}.
 func setUp(e *testscript.Env) error {
+	e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // else each process under the race detector ends a second later
 	files, err := filepath.Glob(filepath.Join(e.WorkDir, "*.yaml"))
 	if err != nil {
