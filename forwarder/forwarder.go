@@ -162,6 +162,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	rel := newReleaser(sp)
 	l := f.newLoop(log, disc, sp, rel)
 	l.send, l.out.wake = func() { q.send(sender) }, q.wake
+	l.lastTurn = func() { sender.TurnsOver(); q.wake() }
 	l.in, in.appended = in, q.wake
 	listening := make(chan struct{}) // closed when the listener has ended
 	looked := make(chan struct{})    // closed when the sources were looked for
@@ -203,7 +204,6 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		stop()
 		<-listening
 		in.finish(l.stopBy, f.hurry)
-		sender.TurnsOver()
 		q.wake()
 		last := l.status()
 		f.mu.Lock()

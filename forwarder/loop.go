@@ -50,9 +50,11 @@ type loop struct {
 	began   int64
 	cleared bool // marks without a source were forgotten
 
-	send   func()          // has the sender do what it can without waiting; nil in some tests
-	hurry  <-chan struct{} // closed when a stop is to be short
-	stopBy time.Time       // once it stops
+	send func() // has the sender do what it can without waiting; nil in some tests
+	// lastTurn tells the sender that it is on its own from now on; nil in some tests.
+	lastTurn func()
+	hurry    <-chan struct{} // closed when a stop is to be short
+	stopBy   time.Time       // once it stops
 }
 
 // run turns until the context ends, then brings into the spool what could not be read again.
@@ -66,6 +68,9 @@ func (l *loop) run(ctx context.Context) error {
 		l.disc.alarm.wait(wait)
 		if ctx.Err() != nil {
 			l.pulse.End() // the stop has its own deadlines
+			if l.lastTurn != nil {
+				l.lastTurn()
+			}
 			return l.finish()
 		}
 		l.pulse.Enter(&inTurn)

@@ -96,9 +96,13 @@ func (c *session) afterContrast() *ended {
 	if end := c.settle(oneMessage); end.reason != oneMessage {
 		return end
 	}
+	// The flight is gone before the queue is told, and it must be told of this one frame alone: its ack taken for one of all before it
+	// would lose them. Acks are read and told under this lock.
+	c.reading.Lock()
 	c.mu.Lock()
 	c.limit = 1
 	c.mu.Unlock()
+	c.reading.Unlock()
 	x.sent.Store(0)
 	x.suspect.passed = c.to.addr
 	return nil

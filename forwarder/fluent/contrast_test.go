@@ -2,6 +2,8 @@ package fluent
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,6 +189,27 @@ func TestSetAsideByContrast(t *testing.T) {
 				t.Error("the log does not say so")
 			}
 		})
+	}
+}
+
+// Over TLS it is less plain that a receiver has read the frame which it does not answer.
+func TestSetAsideOverTLS(t *testing.T) {
+	r, q := asideRig(t, "a", "b poison", "a", "b")
+	auth := receiver.NewAuthority("fairlead test")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, auth.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.recv.Secure(receiver.Security{TLS: auth.Server("127.0.0.1")})
+	r.recv.Set(receiver.Behaviour{SwallowContaining: "poison"})
+	r.start(func(s *Sender) {
+		s.credentials.CA = ca
+		s.q, s.contrast.q = q, q
+		s.tune.refusals, s.tune.refusedFor = 3, 200*time.Millisecond
+	}, "tls://"+r.recv.Addr())
+	r.until("all is acked or aside", q.done)
+	if got := q.setAside(); !slices.Equal(got, []int{2}) {
+		t.Fatalf("set aside %v, want 2", got)
 	}
 }
 

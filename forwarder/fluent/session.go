@@ -244,6 +244,11 @@ func (c *session) wrote() {
 	if c.fl.head >= c.batch {
 		c.progress = now
 	}
+	if c.w.tls != nil && c.fl.len() > 0 && !c.w.unfinished() { // only now is it known how long the last one became
+		c.written = c.w.socket.sent.Load()
+		last := &c.fl.ring[(c.fl.tail-1)%uint64(len(c.fl.ring))]
+		last.end = min(last.end, c.written)
+	}
 }
 
 // broken says why a write failed. The ack reader goes on for a moment: acks that came before the fault still count, and

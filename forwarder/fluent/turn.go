@@ -28,6 +28,15 @@ func (s *Sender) Turn() bool {
 
 // turn is Turn, with c.own held. It reports whether all was written.
 func (c *session) turn() bool {
+	if c.w.unfinished() { // the last turn left it to the sender's goroutine, which has not come to it yet
+		c.ring()
+		return false
+	}
+	select {
+	case <-c.gone:
+		return false
+	default:
+	}
 	now := mono()
 	c.mu.Lock()
 	c.turned = now
@@ -35,10 +44,10 @@ func (c *session) turn() bool {
 	c.mu.Unlock()
 	if flying {
 		c.look()
-		if c.received() != nil {
-			_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
-			return false
-		}
+	}
+	if c.received() != nil {
+		_ = c.w.conn.SetReadDeadline(time.Now()) // the ack reader is to see it too
+		return false
 	}
 	defer func() {
 		if len(c.rest) > 0 { // nobody but the sender's goroutine knows of it
@@ -47,14 +56,14 @@ func (c *session) turn() bool {
 	}()
 	for {
 		c.mu.Lock()
-		frames := min(c.limit-c.fl.len(), turnFrames)
+		frames, bytes := min(c.limit-c.fl.len(), turnFrames), min(turnBytes, maxBatchBytes-c.fl.bytes)
 		trusted := c.fl.len() > 0 || now-c.active <= int64(c.s.tune.trust)
 		c.mu.Unlock()
-		if _, over := c.over(); over || frames <= 0 || !trusted || c.p.oneAtOnce {
+		if _, over := c.over(); over || frames <= 0 || bytes <= 0 || !trusted || c.p.oneAtOnce {
 			return false
 		}
 		c.learnPacking()
-		batch, err := c.next(frames, turnBytes)
+		batch, err := c.next(frames, bytes)
 		if err != nil {
 			return false
 		}

@@ -94,8 +94,10 @@ func TestTurnDoesNotWait(t *testing.T) {
 	r.recv.Set(receiver.Behaviour{BytesPerSecond: 100_000})
 	r.add(100, 1, 200_000) // more than both sockets' buffers
 	began := time.Now()
-	if r.s.Turn() {
-		t.Error("Turn wrote 20 MB to a receiver that hardly reads")
+	for range 50 { // the sender's goroutine may not come to what the first one left before the next
+		if r.s.Turn() {
+			t.Error("Turn wrote 20 MB to a receiver that hardly reads")
+		}
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Turn waited for %v", took)

@@ -42,8 +42,10 @@ func Pread(f *os.File, b []byte, off int64) (int, error) {
 		if err != nil {
 			break
 		}
-		n += m
-		if m == 0 || (off+int64(n))%pageBytes != 0 {
+		if m == 0 {
+			break // the end, it says; Linux 5.9 and 5.10 say so before it as well (preadv2(2), BUGS)
+		}
+		if n += m; (off+int64(n))%pageBytes != 0 {
 			return n, nil
 		}
 	}
@@ -62,7 +64,7 @@ func Pread(f *os.File, b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// cached reads what lies in the page cache. It answers 0 without an error only at the end of the file.
+// cached reads what lies in the page cache.
 func cached(fd int, b []byte, off int64) (int, error) {
 	if unable.Load() {
 		return 0, unix.ENOSYS
