@@ -43,7 +43,7 @@ func startWith(t *testing.T, text string, h slog.Handler, change func(*Agent), e
 	}
 	d := &process{address: l.Addr().String(), ended: make(chan error, 1)}
 	_ = l.Close() // the daemon takes the port; nothing else asks for it in between
-	d.dir = write(t, map[string]string{"f.yaml": text, "conf.d/a.yaml": "sources: {listen: {tcp: \"\", unix: \"\"}}\n"})
+	d.dir = write(t, map[string]string{"f.yaml": text, "conf.d/a.yaml": "sources: {host: {enabled: false}, journal: {units: []}, listen: {tcp: \"\", unix: \"\"}}\n"})
 	d.configure(t, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel

@@ -10,10 +10,8 @@ import (
 // later lists the documented keys whose parts this version does not have; a version that brings a part removes its rows.
 // Off is the value that asks for nothing. Where going on without the key would lose security or data, it is an error.
 var later = []document.Later{
-	{Path: "sources.host.enabled", Off: false},
 	{Path: "sources.files.max_bytes", Off: size.Bytes(0)},
 	{Path: "sources.files.delete_acked", Off: false},
-	{Path: "sources.journal.units", Off: []string(nil)},
 	{Path: "cleanup.enabled", Off: false},
 	{Path: "cleanup.interval", Off: time.Duration(0)},
 	{Path: "cleanup.high", Off: ""},

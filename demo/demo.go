@@ -132,7 +132,8 @@ func (d *demo) config(to string) forwarder.Config {
 	cfg.Sources.Containers.Root = d.writers.logs()
 	cfg.Spool.Dir = filepath.Join(d.dir, "state", "spool")
 	cfg.Spool.MinFree = 0
-	cfg.Sources.Listen.TCP, cfg.Sources.Listen.Unix = "", "" // a daemon may have them
+	cfg.Sources.Host.Enabled, cfg.Sources.Journal.Units = false, nil // the demo is of its own logs
+	cfg.Sources.Listen.TCP, cfg.Sources.Listen.Unix = "", ""         // a daemon may have them
 	return cfg
 }
 

@@ -77,6 +77,7 @@ func BenchmarkLoop(b *testing.B) {
 				cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 				cfg.Sources.Containers.Root = root
 				cfg.Sources.Listen = listen.Config{}
+				cfg.Sources.Host.Enabled, cfg.Sources.Journal.Units = false, nil
 				cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(b.TempDir(), "spool"), 0
 				log := slog.New(slog.DiscardHandler)
 				f, err := New(cfg, log, prometheus.NewRegistry())

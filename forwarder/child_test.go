@@ -40,6 +40,7 @@ func childConfig(dir, to string) Config {
 	cfg.Forward.AckTimeout = time.Second
 	cfg.Spool.Dir = filepath.Join(dir, "spool")
 	cfg.Spool.MinFree = 0
+	cfg.Sources.Host.Enabled, cfg.Sources.Journal.Units = false, nil
 	cfg.Sources.Listen = listen.Config{Unix: os.Getenv(childSocket)}
 	cfg.Spool.SyncAfter = time.Second
 	cfg.Fold.Wait = 2 * time.Second

@@ -25,7 +25,9 @@ type Endpoint = fluent.Endpoint
 // Sources is the `sources` section of the configuration.
 type Sources struct {
 	Containers       Containers    `yaml:"containers"`
+	Host             Host          `yaml:"host"`
 	Files            []Files       `yaml:"files"`
+	Journal          Journal       `yaml:"journal"`
 	Listen           listen.Config `yaml:"listen"`
 	RotateWait       time.Duration `yaml:"rotate_wait"`
 	MaxDetachedBytes size.Bytes    `yaml:"max_detached_bytes"`
@@ -38,6 +40,18 @@ type Containers struct {
 	Tag     string   `yaml:"tag"`     // a text/template over the fields of tagData
 	Exclude []string `yaml:"exclude"` // patterns over name and image, or LABEL=PATTERN: containers that are not read
 	Labels  []string `yaml:"labels"`  // whose values become fields
+}
+
+// Host says whether the logs of the host are read: those of hostLogs.
+type Host struct {
+	Enabled bool   `yaml:"enabled"`
+	Root    string `yaml:"root"` // where the host's files lie; other than / in a container that has them mounted elsewhere
+}
+
+// Journal says which units' entries of systemd's journal are read.
+type Journal struct {
+	Units     []string `yaml:"units"`     // empty: none
+	Directory string   `yaml:"directory"` // of the journal; empty: that of this host
 }
 
 // Files is one entry of `sources.files`: plain files, or Docker json-files elsewhere, by a glob.
@@ -55,7 +69,7 @@ type Record struct {
 	Instance  bool `yaml:"instance"`   // add `ec2_instance_id`, once SetInstance has said it
 }
 
-// DefaultConfig reads all containers of the local Docker engine. Spool.Dir is for the caller to set.
+// DefaultConfig reads all containers of the local Docker engine and the logs of the host. Spool.Dir is for the caller to set.
 func DefaultConfig() Config {
 	return Config{
 		Forward: fluent.DefaultConfig(),
@@ -64,6 +78,8 @@ func DefaultConfig() Config {
 		Record:  Record{Instance: true},
 		Sources: Sources{
 			Containers:       Containers{Enabled: true, Root: "/var/lib/docker/containers", Tag: "docker.{{.ContainerName}}"},
+			Host:             Host{Enabled: true, Root: "/"},
+			Journal:          Journal{Units: []string{"docker", "containerd", "ecs"}},
 			Listen:           listen.DefaultConfig(),
 			RotateWait:       5 * time.Second,
 			MaxDetachedBytes: size.GiB,

@@ -24,6 +24,7 @@ type discovery struct {
 	log     *slog.Logger
 	watcher *tail.Watcher // nil where the kernel gives none: everything is polled
 	folds   [2]*fold.Folder
+	plain   []plainFiles
 	alarm   *alarm // rung when there is something for the loop
 	choice  choice // which containers are read
 
@@ -50,7 +51,7 @@ const (
 func newDiscovery(cfg Sources, log *slog.Logger, a *alarm, folding, plainLines *fold.Folder, recalls map[string][]recall) *discovery {
 	return &discovery{
 		excluded: map[string]Excluded{},
-		cfg:      cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, recalls: recalls,
+		cfg:      cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, plain: cfg.patterns(), recalls: recalls,
 		alarm: a, questions: make(chan chan Status, 16),
 		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
 	}
@@ -117,8 +118,8 @@ func (d *discovery) look(now time.Time) {
 	if d.cfg.Containers.Enabled {
 		d.lookRoot(now)
 	}
-	for i := range d.cfg.Files {
-		d.glob(&d.cfg.Files[i], now)
+	for i := range d.plain {
+		d.glob(&d.plain[i], now)
 	}
 }
 
@@ -168,7 +169,7 @@ func (d *discovery) container(dir string, now time.Time) {
 }
 
 // glob adds the plain files that match, but not what rotation made of another one.
-func (d *discovery) glob(cfg *Files, now time.Time) {
+func (d *discovery) glob(cfg *plainFiles, now time.Time) {
 	folders, err := filepath.Glob(filepath.Dir(cfg.Path))
 	if err == nil {
 		for _, dir := range folders {
@@ -196,7 +197,7 @@ func (d *discovery) glob(cfg *Files, now time.Time) {
 		if known || live != "" {
 			continue
 		}
-		s := &source{name: path, tag: cfg.Tag, format: plain, fold: d.folds[0]}
+		s := &source{name: path, tag: cfg.Tag, format: plain, host: cfg.host, fold: d.folds[0]}
 		if cfg.Format == "json-file" {
 			s.format = jsonFile
 		}
@@ -264,6 +265,7 @@ func (d *discovery) add(s *source, dir string, now time.Time) {
 		known[i] = tail.Known{ID: r.mark.ID, Marker: r.mark.Marker, Resume: r.mark.resume()}
 	}
 	s.chain = tail.NewChain(s.name, known)
+	s.chain.Upward = s.host != nil && s.host.upward
 	d.sources[s.name] = s
 	d.folders[dir] = append(d.folders[dir], s)
 	d.mu.Unlock()
@@ -336,9 +338,9 @@ func (d *discovery) handle(hints []tail.Hint) {
 			}
 		}
 		d.mu.Unlock()
-		for i := range d.cfg.Files {
-			if ok, _ := filepath.Match(d.cfg.Files[i].Path, filepath.Join(h.Dir, h.Name)); ok {
-				d.glob(&d.cfg.Files[i], now)
+		for i := range d.plain {
+			if ok, _ := filepath.Match(d.plain[i].Path, filepath.Join(h.Dir, h.Name)); ok {
+				d.glob(&d.plain[i], now)
 			}
 		}
 	}

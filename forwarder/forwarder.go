@@ -44,6 +44,7 @@ type Forwarder struct {
 	follow   chan struct{}
 	follows  sync.Once
 	inFold   *fold.Folder // of the listener, which does not fold on the reading loop
+	logFold  *fold.Folder // of the journal, likewise
 	listenM  *listen.Metrics
 	sockets  *listen.Sockets // from the forwarder before
 	keeper   listen.Keeper
@@ -55,13 +56,14 @@ type Forwarder struct {
 
 	reading, looking pulse.Pulse // of the reading loop, and of discovery's polling
 
-	mu     sync.Mutex // guards what follows
-	spool  *spool.Spool
-	sender *fluent.Sender
-	disc   *discovery
-	in     *inbound
-	listen *listen.Server
-	last   *Status // once the reading loop has ended
+	mu      sync.Mutex // guards what follows
+	spool   *spool.Spool
+	sender  *fluent.Sender
+	disc    *discovery
+	in      *inbound
+	journal *journalIn
+	listen  *listen.Server
+	last    *Status // once the reading loop has ended
 }
 
 // New checks the configuration and registers the metrics. It opens nothing.
@@ -76,6 +78,9 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 		return nil, err
 	}
 	if f.inFold, err = fold.New(cfg.Fold); err != nil {
+		return nil, err
+	}
+	if f.logFold, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
 	}
 	off := cfg.Fold
@@ -140,6 +145,11 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
+	cp := newCopies(f.cfg.Sources.Host)
+	jr := newJournalIn(f.cfg, f.logFold, sp, cp, f.log.With("component", "journal"), f.metrics)
+	jr.recall(marks, jr.log)
+	jr.prepare()
+	jr.instance, jr.taps = &f.instance, f.taps
 	server := listen.New(f.cfg.Sources.Listen, in, in.now, inLog, f.listenM, f.sockets, f.keeper)
 	disc := newDiscovery(f.cfg.Sources, log, f.alarm(log), f.folding, f.single, recallAll(marks, log))
 	disc.choice = f.choice
@@ -148,7 +158,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		log.Warn("no hints of new files from the kernel; they are polled, and one that lives less than a second may be missed", "err", err)
 	}
 	f.mu.Lock()
-	f.spool, f.sender, f.disc, f.in, f.listen = sp, sender, disc, in, server
+	f.spool, f.sender, f.disc, f.in, f.listen, f.journal = sp, sender, disc, in, server, jr
 	f.mu.Unlock()
 
 	// The sender and the syncer outlive ctx by the grace, so they have a context of their own; the first error ends all.
@@ -164,6 +174,8 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	l.send, l.out.wake = func() { q.send(sender) }, q.wake
 	l.lastTurn = func() { sender.TurnsOver(); q.wake() }
 	l.in, in.appended = in, q.wake
+	l.journal, l.copies, jr.appended = jr, cp, q.wake
+	journaled := make(chan struct{}) // closed when the journal is read no more
 	listening := make(chan struct{}) // closed when the listener has ended
 	looked := make(chan struct{})    // closed when the sources were looked for
 	g.Go(func() error {
@@ -190,6 +202,10 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return disc.poll(reading, &f.looking) })
 	g.Go(func() error { return in.run(reading) })
 	g.Go(func() error {
+		defer close(journaled)
+		return jr.run(reading)
+	})
+	g.Go(func() error {
 		defer close(listening)
 		if err := in.recover(reading); err != nil && reading.Err() == nil {
 			return err
@@ -203,7 +219,9 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		err := l.run(reading)
 		stop()
 		<-listening
+		<-journaled
 		in.finish(l.stopBy, f.hurry)
+		jr.finish(l.stopBy, f.hurry)
 		q.wake()
 		last := l.status()
 		f.mu.Lock()
@@ -327,6 +345,12 @@ func (c Sources) Validate() error {
 		if _, err := filepath.Match(f.Path, ""); err != nil {
 			return fmt.Errorf("%s.path: %q is not a valid pattern: use * ? [a-z] as a shell does", key, f.Path)
 		}
+	}
+	if c.Host.Enabled && !filepath.IsAbs(c.Host.Root) {
+		return fmt.Errorf("sources.host.root: %q is not an absolute path", c.Host.Root)
+	}
+	if err := c.Journal.Validate(); err != nil {
+		return err
 	}
 	if c.RotateWait < 0 || c.RotateWait > time.Hour {
 		return fmt.Errorf("sources.rotate_wait: %s is out of range: use 0s to 1h", c.RotateWait)

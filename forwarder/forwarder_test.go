@@ -75,6 +75,7 @@ func newLab(t *testing.T) *lab {
 	l.cfg.Spool.Dir = filepath.Join(l.dir, "spool")
 	l.cfg.Spool.MinFree = 0
 	l.cfg.Sources.Listen = listen.Config{}
+	l.cfg.Sources.Host.Enabled, l.cfg.Sources.Journal.Units = false, nil
 	l.cfg.Sources.Containers.Root = filepath.Join(l.dir, "containers")
 	l.cfg.Sources.RotateWait = 200 * time.Millisecond
 	if err := os.Mkdir(l.cfg.Sources.Containers.Root, 0o700); err != nil {

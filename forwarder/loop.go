@@ -36,6 +36,9 @@ type loop struct {
 	instance *instance
 	told     bool // the streams of before have the instance's id
 	pulse    *pulse.Pulse
+	journal  *journalIn // for the books, as in
+	copies   *copies    // nil in tests
+	host     parse.Host
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit
@@ -404,6 +407,9 @@ func (l *loop) line(s *source, f *openFile, line []byte, start, end, now int64) 
 		}
 	}
 	if s.format == plain {
+		if s.host != nil && l.elsewhere(s, line) {
+			return
+		}
 		l.add(l.stream(s, s.rawStream()), f, &fold.Line{Text: line, Time: s.clock, Read: now, Pos: pos})
 		return
 	}

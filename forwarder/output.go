@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
 	"github.com/fairlead/fairlead/forwarder/fold"
+	"github.com/fairlead/fairlead/forwarder/parse"
 	"github.com/fairlead/fairlead/forwarder/spool"
 )
 
@@ -44,7 +45,8 @@ type output struct {
 
 	record Record
 	taps   *Taps
-	fields []fluent.Field // of the event at hand, as are the next two
+	fields []fluent.Field // of the event at hand, as are the next three
+	host   parse.Host
 	id     []byte
 	joined []byte
 }
@@ -96,7 +98,12 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 		b.sources = append(b.sources, s)
 	}
 	extra := fluent.Extra{Part: ev.Part, PartLast: ev.PartLast}
-	extra.Level, o.fields = fieldsOf(o.fields[:0], ev)
+	t := ev.Time
+	if s.host != nil {
+		t, extra.Level, o.fields = s.host.event(o.fields[:0], &o.host, ev, &st.lag, &st.fields)
+	} else {
+		extra.Level, o.fields = fieldsOf(o.fields[:0], ev)
+	}
 	extra.Fields = o.fields
 	if o.record.ID {
 		o.id = eventID(o.id[:0], s, st, s.file(ev.Pos[0].File), ev)
@@ -106,7 +113,7 @@ func (o *output) add(s *source, st *stream, ev *fold.Event, now int64) {
 		extra.JSON, o.joined = jsonOf(o.joined, ev)
 	}
 	at := len(b.Buf)
-	bad := b.Add(ev.Time, ev.Lines, &st.fields, extra)
+	bad := b.Add(t, ev.Lines, &st.fields, extra)
 	o.taps.offer(b.tag, b.Buf[at:])
 	clear(o.fields) // they lie in buffers that are used again
 	o.metrics.badBytes += int64(bad)

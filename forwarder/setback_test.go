@@ -28,6 +28,7 @@ func TestClockIsSetBack(t *testing.T) {
 	cfg.Forward.To = []Endpoint{{Address: "127.0.0.1:1"}}
 	cfg.Sources.Containers.Enabled = false
 	cfg.Sources.Listen = listen.Config{}
+	cfg.Sources.Host.Enabled, cfg.Sources.Journal.Units = false, nil
 	cfg.Sources.Files = []Files{{Path: path, Tag: "app"}}
 	cfg.Spool.Dir, cfg.Spool.MinFree = filepath.Join(dir, "spool"), 0
 	log := slog.New(slog.DiscardHandler)

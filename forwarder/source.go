@@ -30,6 +30,8 @@ type source struct {
 	container metadata.Container
 	excluded  bool // it came to be known that it is not to be read
 
+	host *hostLog // nil: it is none
+
 	tag     string
 	fold    *fold.Folder
 	ready   bool // the tag is fixed, reading may begin
@@ -96,6 +98,7 @@ type stream struct {
 	fold    *fold.Stream
 	fields  fluent.Fields
 	last    int64 // time of the last record
+	lag     int64 // of a host log: by which its lines are older than they seem
 	partial bool  // it did not end its line
 	givenUp bool  // the user's rule took too long
 	emit    func(*fold.Event)
@@ -123,7 +126,9 @@ func (l *loop) stream(s *source, name string) *stream {
 	}
 	st := &stream{name: name, index: len(s.streams), source: s, fold: s.fold.Stream(s.tag)}
 	st.emit = func(ev *fold.Event) { l.emit(st, ev) }
-	if s.format == plain {
+	if s.host != nil {
+		st.fields.Add("source", s.host.name)
+	} else if s.format == plain {
 		st.fields.Add("source", s.name)
 	} else {
 		st.fields.Add("source", name)

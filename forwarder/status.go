@@ -17,6 +17,8 @@ type Status struct {
 	Excluded []Excluded     `json:"excluded"` // containers whose logs are not read
 	Spool    SpoolStatus    `json:"spool"`
 	Listen   listen.Status  `json:"listen"`
+	Host     []HostStatus   `json:"host,omitempty"`
+	Journal  JournalStatus  `json:"journal"`
 	Forward  fluent.Status  `json:"forward"`
 	Ledger   Ledger         `json:"ledger"`
 	// Stalled is set where the reading loop did not answer within a second.
@@ -58,7 +60,7 @@ type SpoolStatus struct {
 
 // Ledger is the books in events. read + received + recovered + replayed = acked + building + spooled + lost + set aside at every quiet moment.
 type Ledger struct {
-	Read      int64 `json:"read"`      // made of lines since the start
+	Read      int64 `json:"read"`      // made of lines of files and the journal since the start
 	Received  int64 `json:"received"`  // from Forward clients since the start, lines folded
 	Recovered int64 `json:"recovered"` // found un-acked in the spool at the start
 	Replayed  int64 `json:"replayed"`  // brought back by `fairlead replay`
@@ -74,6 +76,7 @@ type Ledger struct {
 func (f *Forwarder) Status() Status {
 	f.mu.Lock()
 	disc, sender, sp, server, last := f.disc, f.sender, f.spool, f.listen, f.last
+	jr := f.journal
 	f.mu.Unlock()
 	if disc == nil {
 		return Status{}
@@ -106,23 +109,29 @@ func (f *Forwarder) Status() Status {
 	if paths, bytes, err := spool.SetAsideFiles(f.cfg.Spool.Dir); err == nil {
 		st.Spool.SetAsideFiles, st.Spool.SetAsideBytes = len(paths), bytes
 	}
+	st.Journal = jr.status()
+	st.Host = f.cfg.Sources.hostStatus(jr)
 	return st
 }
 
 // status is answered by the loop between two turns, so that what it counts itself is at rest.
 func (l *loop) status() Status {
 	var sp spool.Stats
-	var received, building int64
+	var received, building, journaled int64
 	if l.in == nil {
 		sp = l.out.spool.Stats()
 	} else {
-		l.in.books(func(r, b int64) { sp, received, building = l.out.spool.Stats(), r, b })
+		l.in.books(func(r, b int64) {
+			l.journal.books(func(jr, jb int64) {
+				sp, received, building, journaled = l.out.spool.Stats(), r, b+jb, jr
+			})
+		})
 	}
 	now := time.Now()
 	st := Status{
 		Spool: spoolStatus(sp, now),
 		Ledger: Ledger{
-			Read: l.metrics.read + l.metrics.events, Received: received, Recovered: sp.Recovered, Replayed: sp.Replayed, Acked: sp.Acked, Building: l.out.building + building,
+			Read: l.metrics.read + l.metrics.events + journaled, Received: received, Recovered: sp.Recovered, Replayed: sp.Replayed, Acked: sp.Acked, Building: l.out.building + building,
 			Spooled: sp.PendingEvents, Lost: sp.Dropped + sp.Lost, SetAside: sp.SetAside,
 		},
 	}

@@ -42,6 +42,12 @@ func describe(s agent.Status, before *former, now time.Time) string {
 		if l := f.Listen; len(l.Listening)+len(l.Missing) > 0 {
 			row("listen", "%s", listening(l))
 		}
+		if found := hostLogs(f.Host); found != "" {
+			row("host", "%s", found)
+		}
+		if len(f.Journal.Units) > 0 {
+			row("journal", "%s", journal(f.Journal))
+		}
 		row("spool", "%s", spool(f.Spool))
 		if n := f.Spool.SetAsideFiles; n > 0 {
 			row("set aside", "%d frames, %s: see what is wrong with them, then run fairlead replay --set-aside", n, amount(f.Spool.SetAsideBytes))
@@ -121,6 +127,21 @@ func listening(l forwarder.ListenStatus) string {
 		line += fmt.Sprintf("; NOT %s: %s", address, l.Missing[address])
 	}
 	return line
+}
+
+// hostLogs says where each log of the host is read, those that are nowhere left out.
+func hostLogs(logs []forwarder.HostStatus) string {
+	var found []string
+	for _, l := range logs {
+		if l.From != "" {
+			found = append(found, l.Log+" from "+l.From)
+		}
+	}
+	return strings.Join(found, ", ")
+}
+
+func journal(j forwarder.JournalStatus) string {
+	return fmt.Sprintf("%s: %s, %d entries", strings.Join(j.Units, ", "), j.State, j.Entries)
 }
 
 func spool(s forwarder.SpoolStatus) string {

@@ -25,6 +25,8 @@ func TestDescribe(t *testing.T) {
 				{Tag: "docker.b", Path: "/b", Delivered: true, Lines: 5, Events: 5, ReadBytes: 2048, Languages: []string{"java", "ruby"}},
 				{Tag: "docker.a", Path: "/a", LagBytes: 3 << 20, PendingBytes: 100, Lines: 1000, Events: 900, ReadBytes: 1 << 20, Languages: []string{"ruby"}},
 			},
+			Host:     []forwarder.HostStatus{{Log: "docker", From: "journal docker.service"}, {Log: "containerd"}, {Log: "ecs-agent", From: "file /var/log/ecs/ecs-agent.log"}},
+			Journal:  forwarder.JournalStatus{Units: []string{"docker.service"}, State: "reading", Entries: 7},
 			Excluded: []forwarder.Excluded{{Name: "e", Reason: "log driver awslogs"}, {Name: "d", Reason: "x"}, {Name: "c", Reason: "x"}, {Name: "b", Reason: "x"}, {Name: "a", Reason: "x"}},
 			Spool:    forwarder.SpoolStatus{PendingEvents: 10, PendingFrames: 2, PendingBytes: 4096, CapacityBytes: 1 << 30, OldestSeconds: 1.5, Segments: 1, Full: "no"},
 			Forward:  fluent.Status{Address: "f:24224", Remote: "10.0.0.1:24224", Connected: now.Add(-time.Minute), LastAck: now.Add(-200 * time.Millisecond), InFlight: 2},
@@ -40,6 +42,8 @@ config    /etc/fairlead/fairlead.yaml, 1 from the environment (abc)
           REFUSED since: the configuration is not valid
           x.yaml:1:2: error: a: unknown key
 forward   f:24224 (10.0.0.1:24224), connected 1m0s, 2 frames in flight, last ack 200ms ago
+host      docker from journal docker.service, ecs-agent from file /var/log/ecs/ecs-agent.log
+journal   docker.service: reading, 7 entries
 spool     10 events in 2 frames, 4.0 KiB of 1.0 GiB, 1 segments, oldest 1.5 s, TAKES NO MORE: no
 books     read 905 + received 0 + recovered 5 = acked 899 + building 1 + spooled 10 + lost 0 + set aside 0: balanced
 flow      1005 lines, 1.0 MiB read, lag 3.0 MiB in 2 sources; now 200 lines/s, 1.0 KiB/s, 200 events/s acked

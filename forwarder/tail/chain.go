@@ -27,6 +27,9 @@ type Known struct {
 // clock), and Take hands them to the reader. A file once opened is read to its end whatever happens to its name.
 type Chain struct {
 	Path string // of the live file; a symlink is followed anew at each scan
+	// Upward is set, before the first scan, where a file gets its number once and the highest is the newest: the ECS agent's scheme,
+	// not that of logrotate.
+	Upward bool
 
 	mu      sync.Mutex // guards what follows
 	known   []Known    // in reading order; nil once the files they belong to were looked for
@@ -126,16 +129,19 @@ func (c *Chain) scan(now time.Time) (err error) {
 		}
 		found = append(found, live)
 	}
-	names, err := chain(path)
+	names, err := chain(path, c.Upward)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errMoved
 		}
 		return err
 	}
+	if !c.Upward {
+		names = steps(path, names)
+	}
 	var resume Known // in a copy of the truncated file
 	opened := 0
-	for _, n := range steps(path, names) {
+	for _, n := range names {
 		if n.packed && n.age > 0 && n.age == opened {
 			continue // being packed: its plain form is still there
 		}
@@ -312,7 +318,7 @@ func (c *Chain) Kept(f *File) bool {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	names, err := chain(path)
+	names, err := chain(path, c.Upward)
 	if err != nil {
 		return false
 	}

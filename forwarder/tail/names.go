@@ -20,10 +20,13 @@ type name struct {
 // dateExt is what logrotate's dateext appends: -YYYYMMDD, with an hour or a time of day where it rotates more often.
 var dateExt = regexp.MustCompile(`^[-.]\d{4}-?\d{2}-?\d{2}([-_.]?\d{2,6})?$`)
 
+// maxAge is the highest number that is looked for where the numbers of all files grow with each rotation.
+const maxAge = 1<<16 - 1
+
 // Sibling says whether base with suffix is a name that rotation gives to base: app.log.1, app.log.2.gz, app.log-20261121.
 func Sibling(base, file string) bool {
-	_, ok := parseName(base, file)
-	return ok && file != base
+	n, ok := parseName(base, file)
+	return ok && file != base && n.age <= maxAge
 }
 
 func parseName(base, file string) (name, bool) {
@@ -36,8 +39,8 @@ func parseName(base, file string) (name, bool) {
 	switch {
 	case rest == "":
 		return n, !n.packed
-	case rest[0] == '.' && len(rest) <= 6:
-		age, err := strconv.ParseUint(rest[1:], 10, 16)
+	case rest[0] == '.' && len(rest) <= 8: // more digits are a date
+		age, err := strconv.ParseUint(rest[1:], 10, 31)
 		if err == nil && age > 0 {
 			n.age = int(age)
 			return n, true
@@ -52,7 +55,9 @@ func parseName(base, file string) (name, bool) {
 
 // chain lists the rotated siblings of the live file at path, newest first, without the live file itself. An archive whose plain
 // form is still there (the engine packs in the background) is left out.
-func chain(path string) ([]name, error) {
+//
+// Names that count upwards come first: the agent that gives them is newer than the one that dated its files.
+func chain(path string, upward bool) ([]name, error) {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {
@@ -61,13 +66,16 @@ func chain(path string) ([]name, error) {
 	var names []name
 	for _, e := range entries {
 		n, ok := parseName(base, e.Name())
-		if !ok || e.Name() == base {
+		if !ok || e.Name() == base || n.age > maxAge && !upward {
 			continue
 		}
 		n.path = filepath.Join(dir, e.Name())
 		names = append(names, n)
 	}
 	slices.SortFunc(names, func(a, b name) int {
+		if upward && a.age != b.age {
+			return b.age - a.age
+		}
 		if a.age != b.age {
 			return a.age - b.age // dated names have age 0 and come first: they are not mixed with numbered ones
 		}

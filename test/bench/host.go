@@ -70,7 +70,7 @@ func (h *host) start(binary string, folding bool) error {
 forward: {to: [%q]}
 state: {dir: %q}
 spool: {min_free: 0}
-sources: {containers: {root: %q}, listen: {tcp: "", unix: %q}}
+sources: {containers: {root: %q}, host: {enabled: false}, journal: {units: []}, listen: {tcp: "", unix: %q}}
 fold: {enabled: %v}
 health: {listen: ""}
 control: {socket: %q}
