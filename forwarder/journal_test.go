@@ -46,7 +46,7 @@ func (h *host) awaitLast(text string) {
 		events := strings.Join(h.events, "\n")
 		h.mu.Unlock()
 		if time.Now().After(deadline) {
-			out, _ := exec.Command("journalctl", "--directory="+h.cfg.Sources.Journal.Directory, "-q", "-o", "export", "-n", "1").Output()
+			out, _ := exec.Command("journalctl", "--directory="+h.cfg.Sources.Journal.Directory, "-q", "-o", "export", "-n", "1", "SYSLOG_IDENTIFIER=dockerd", "_TRANSPORT=stdout").Output()
 			h.t.Logf("newest entry:\n%s", out)
 			h.t.Fatalf("no %q, but status %+v and\n%s", text, h.f.Status().Journal, events)
 		}
