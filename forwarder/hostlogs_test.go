@@ -15,8 +15,9 @@ import (
 // host is a lab whose host logs lie in a folder.
 type host struct {
 	*lab
-	root   string
-	events []string // as `tag source level time log | field=value ...`
+	root     string
+	journald *journald // nil: none
+	events   []string  // as `tag source level time log | field=value ...`
 }
 
 func newHost(t *testing.T) *host {
@@ -25,6 +26,9 @@ func newHost(t *testing.T) *host {
 	h.cfg.Sources.Host = Host{Enabled: true, Root: h.root}
 	h.cfg.Sources.Containers.Enabled = false
 	h.each = func(e *receiver.Event) {
+		if strings.HasPrefix(string(e.Field("log")), probes) {
+			return
+		}
 		s := fmt.Sprintf("%s %s %s %s", e.Tag, e.Field("source"), e.Field("level"), e.Field("log"))
 		for _, k := range []string{"message", "module", "error", "status", "ident", "systemd_unit", "exception.message"} {
 			if v := e.Field(k); len(v) > 0 {
