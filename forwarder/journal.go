@@ -239,9 +239,9 @@ func (j *journalIn) follow(ctx context.Context) (read bool, err error) {
 		pause(ctx, journalEvery-time.Since(turn))
 	}
 	interrupted()
-	how, said := child.Close()
-	if ctx.Err() != nil || err == nil {
-		return got, nil
+	said, how := child.Close()
+	if err == nil || ctx.Err() != nil { // it was told to end
+		return got, nil //nolint:nilerr // what it says of that is no failure
 	}
 	if from != "" && !got && strings.Contains(said, "cursor") {
 		j.mu.Lock()

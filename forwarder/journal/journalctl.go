@@ -163,14 +163,14 @@ func (c *Child) Interrupt(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = c.out.Close() })
 }
 
-// Close ends the child, waits for it, and says how it ended and what it wrote to its standard error.
-func (c *Child) Close() (how error, said string) {
+// Close ends the child, waits for it, and says what it wrote to its standard error and how it ended.
+func (c *Child) Close() (said string, how error) {
 	_ = c.out.Close() // it may be waiting for us to read
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	kill := time.AfterFunc(stopWait, func() { _ = c.cmd.Process.Kill() })
 	how = c.cmd.Wait()
 	kill.Stop()
-	return how, c.said.text()
+	return c.said.text(), how
 }
 
 // complaint keeps the begin of what a child writes to its standard error. The rest is thrown away, or the child would stop.
