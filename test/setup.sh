@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Makes ready what `make test` needs beside Go: a C compiler (for the race detector), journalctl and journald, and a Docker
-# engine that answers.
+# Makes ready what `make test` needs beside Go: a C compiler (for the race detector) and a Docker engine that answers.
 # What is there is left as it is. Installing needs root or sudo without a password; Debian and Amazon Linux are known.
 set -euo pipefail
 
@@ -59,7 +58,6 @@ start_engine() {
 	return 1
 }
 
-have journalctl || install systemd
 have gcc || { if have apt-get; then install gcc libc6-dev; else install gcc; fi; }
 if ! answers; then
 	[ -z "${DOCKER_HOST:-}" ] || die "the engine of DOCKER_HOST=$DOCKER_HOST does not answer, or is not on this machine"
