@@ -156,7 +156,8 @@ func (l *loop) unpackFile(s *source, f *openFile) bool {
 
 // leave ends a source whose log is gone: the container was removed, or the file deleted and none put in its place.
 func (l *loop) leave(s *source, f *openFile) {
-	if !s.eof && f.tailN == 0 || s.chain.State() == tail.Present {
+	state := s.chain.State() // once: discovery may find the successor at any moment, and before it says so
+	if !s.eof && f.tailN == 0 || state == tail.Present {
 		return
 	}
 	if err := f.Look(); err != nil || f.Size() > f.Offset()+int64(f.tailN) {
@@ -165,7 +166,7 @@ func (l *loop) leave(s *source, f *openFile) {
 	if s.hinted.Load() {
 		return // its path may lead to another file by now
 	}
-	if s.chain.State() == tail.Missing && (!f.Deleted() || s.dir != "" || l.now-s.lastData < int64(l.cfg.Sources.RotateWait)) {
+	if state == tail.Missing && (!f.Deleted() || s.dir != "" || l.now-s.lastData < int64(l.cfg.Sources.RotateWait)) {
 		return // about to be created anew, or dockerd goes on writing to the deleted file
 	}
 	for _, o := range s.files {
@@ -198,6 +199,7 @@ func (s *source) finished() bool {
 func (l *loop) remove(i int) {
 	s := l.sources[i]
 	l.sources = slices.Delete(l.sources, i, i+1)
+	l.log.Debug("source has ended", "path", s.name, "read_to_end", s.gone, "state", s.chain.State(), "excluded", s.excluded, "lines", s.lines)
 	l.disc.forget(s)
 	s.chain.CloseAll() // what was opened in this moment is found again as another source
 	files := s.files
