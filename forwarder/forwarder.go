@@ -80,6 +80,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	if f.inFold, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
 	}
+	f.inFold.Coarse()
 	if f.logFold, err = fold.New(cfg.Fold); err != nil {
 		return nil, err
 	}

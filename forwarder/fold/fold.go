@@ -56,6 +56,7 @@ type Folder struct {
 	maxBytes int
 	limits   [waits + 1]int64
 	openers  *openers
+	apart    int64 // as the constant, unless Coarse
 	rules    []userRule
 
 	// free are the buffers of streams that have nothing open, so that a thousand quiet streams hold none.
@@ -117,10 +118,15 @@ func New(cfg Config) (*Folder, error) {
 		maxBytes: int(cfg.MaxBytes),
 		limits:   limits(int64(cfg.Wait)),
 		openers:  openersOf(langs),
+		apart:    apart,
 		rules:    rules,
 		clock:    func() time.Duration { return time.Since(began) },
 	}, nil
 }
+
+// Coarse is for lines whose times are those of a relay that may be held up between two lines of one write, as Docker's fluentd driver is
+// by its receiver: that they lie half a millisecond apart says nothing.
+func (f *Folder) Coarse() { f.apart = shortWait }
 
 // Stream is the state of one source stream.
 func (f *Folder) Stream(tag string) *Stream {

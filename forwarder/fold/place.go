@@ -135,12 +135,12 @@ func (s *Stream) takes(e *event) bool {
 		e.rule = "prefix-continuation"
 		return true
 	}
-	if gap >= shortWait || !s.learned.prefixes() || gap >= apart && (l.shape == shapeEmpty || l.pre.kind == weak) {
+	if gap >= shortWait || !s.learned.prefixes() || gap >= s.f.apart && l.shape == shapeEmpty {
 		return false
 	}
 	if lang, state := s.opens(false); lang != nil {
 		t := &lang.traits[state]
-		if t.own || gap >= apart && (t.apart || t.head && (lang != ruby || names(l.msg))) {
+		if t.own || gap >= s.f.apart && (t.apart || t.head && (lang != ruby || names(l.msg))) {
 			return false
 		}
 	}
