@@ -43,6 +43,7 @@ func NewIMDS() *IMDS {
 		Endpoint:          os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
 		EnableFallback:    aws.FalseTernary, // without a token anything on the host could be asked to fetch for others
 		ClientEnableState: state,
+		Retryer:           aws.NopRetryer{}, // ask goes on as long as it may
 	})}
 }
 
@@ -79,11 +80,16 @@ func (c *IMDS) Metadata(ctx context.Context, path string) (string, error) {
 }
 
 func ask(ctx context.Context, c *IMDS, once func(context.Context) ([]byte, error)) ([]byte, error) {
+	var last error
 	for {
 		text, err := once(ctx)
 		if err == nil {
 			return text, nil
 		}
+		if ctx.Err() != nil && last != nil {
+			err = last // that time is up says less
+		}
+		last = err
 		switch status := statusOf(err); {
 		case status == http.StatusNotFound:
 			return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,6 +97,65 @@ func TestIMDS(t *testing.T) {
 				t.Errorf("instance-id %q, %v", id, err)
 			}
 		})
+	}
+}
+
+// At boot nobody may listen yet.
+func TestIMDSNotThereYet(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://"+address)
+	client := NewIMDS()
+	client.wait = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := client.UserData(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody listens: %v", err)
+	}
+	server := &http.Server{Handler: &service{text: "x", fail: []int{503}}, ReadHeaderTimeout: time.Second}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		time.Sleep(300 * time.Millisecond) // late, that is what is tested
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = server.Serve(l)
+		}
+	}()
+	defer func() { _ = server.Close(); <-served }()
+	ctx, cancel = context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if got, err := client.UserData(ctx); err != nil || string(got) != "x" {
+		t.Errorf("late: %q, %v", got, err)
+	}
+}
+
+// A token that is never taken is not asked for for ever, and 400 is no reason to give up at once.
+func TestIMDSRefuses(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusBadRequest, http.StatusInternalServerError} {
+		h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/latest/api/token" {
+				w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
+				fmt.Fprint(w, "token")
+				return
+			}
+			w.WriteHeader(status)
+		}))
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", h.URL)
+		client := NewIMDS()
+		client.wait = 10 * time.Millisecond
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		_, err := client.UserData(ctx)
+		cancel()
+		h.Close()
+		if err == nil || errors.Is(err, ErrOff) || !strings.Contains(err.Error(), "metadata service") {
+			t.Errorf("%d: %v", status, err)
+		}
 	}
 }
 

@@ -46,18 +46,21 @@ func List(text string, numbers bool) (string, bool) {
 			return "", false
 		}
 		if !numbers {
-			one = quote(one)
+			one = Quote(one)
 		}
 		out = append(out, one)
 	}
 	return "[" + strings.Join(out, ",") + "]", true
 }
 
-// Object reads a map of texts and answers it as JSON.
+// Object reads a map and answers it as JSON.
 func Object(text string) (string, bool) {
 	text = Unquote(Straight(text))
-	if fixed, ok := compact(text); ok && strings.HasPrefix(fixed, "{") {
-		return fixed, true
+	// Maps in maps, as registries' credentials are, are not read without their quotes.
+	for _, one := range []string{text, strings.ReplaceAll(text, `\"`, `"`)} {
+		if fixed, ok := compact(one); ok && strings.HasPrefix(fixed, "{") {
+			return fixed, true
+		}
 	}
 	inner, ok := within(text, "{", "}")
 	if !ok {
@@ -73,7 +76,7 @@ func Object(text string) (string, bool) {
 		if value, ok = bare(value); !ok {
 			return "", false
 		}
-		out = append(out, quote(key)+":"+quote(value))
+		out = append(out, Quote(key)+":"+Quote(value))
 	}
 	return "{" + strings.Join(out, ",") + "}", true
 }
@@ -100,8 +103,8 @@ func compact(text string) (string, bool) {
 	return b.String(), true
 }
 
-// quote is text as JSON, without the escapes that only HTML needs.
-func quote(text string) string {
+// Quote is text as JSON, without the escapes that only HTML needs.
+func Quote(text string) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

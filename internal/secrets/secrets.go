@@ -17,7 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/smithy-go"
+
+	"github.com/fairlead/fairlead/internal/fault"
 )
 
 // Store looks values up with the role of the instance, or whatever else the AWS SDK finds. The zero value is ready.
@@ -103,27 +104,8 @@ func (s *Store) decrypt(ctx context.Context, ciphertext string) (string, error) 
 
 // explain leaves of an error of the SDK what an operator can act on.
 func explain(err error) error {
-	var api smithy.APIError
-	var missing *aws.MissingRegionError
-	switch {
-	case errors.As(err, &api):
-		fix := ""
-		if strings.Contains(api.ErrorCode(), "AccessDenied") || strings.Contains(api.ErrorCode(), "NotAuthorized") {
-			fix = " (the role of the instance needs leave to read it)"
-		}
-		return fmt.Errorf("%s: %s%s", api.ErrorCode(), strings.ReplaceAll(api.ErrorMessage(), "\n", " "), fix)
-	case errors.As(err, &missing):
-		return errors.New("no region known (set AWS_REGION, or let the metadata service be reached)")
-	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("no answer in time (is there a way to the service: NAT, VPC endpoint, proxy?)")
-	case strings.Contains(err.Error(), "no EC2 IMDS role found") || strings.Contains(err.Error(), "failed to refresh cached credentials"):
-		return errors.New("no credentials (give the instance a role)")
-	case strings.Contains(err.Error(), "Invalid region") || strings.Contains(err.Error(), "invalid region") || strings.Contains(err.Error(), "Missing Region"):
-		return errors.New("no region known (set AWS_REGION, or let the metadata service be reached)")
+	if fault.IsDenied(err) {
+		return fmt.Errorf("%w (the role of the instance needs leave to read it)", fault.Plain(err))
 	}
-	text := err.Error()
-	if i := strings.LastIndex(text, "request send failed, "); i >= 0 {
-		text = text[i+len("request send failed, "):]
-	}
-	return errors.New(strings.ReplaceAll(text, "\n", " "))
+	return fault.Plain(err)
 }
