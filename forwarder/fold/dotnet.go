@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // dotnet knows the exceptions of .NET, uncaught or logged, with those within them.
-var dotnet = &language{name: "dotnet", opens: dotnetOpens, first: "U", shapes: []shape{shapeNetFrame}, takes: dotnetTakes, joins: dotnetJoins, traits: dotnetTraits}
+var dotnet = &language{name: "dotnet", opens: dotnetOpens, first: "UPS", shapes: []shape{shapeNetFrame}, takes: dotnetTakes, joins: dotnetJoins, traits: dotnetTraits}
 
 // Add new states at the end: they are saved.
 const (
@@ -13,6 +13,7 @@ const (
 	dotnetFrames       // the stack
 	dotnetGap          // an empty line between the exceptions of an AggregateException
 	dotnetLast         // "...<---": the last frame of one of them, after which an empty line comes
+	dotnetDied         // "Process terminated. ...", "Stack overflow."
 )
 
 var dotnetTraits = []traits{
@@ -21,6 +22,7 @@ var dotnetTraits = []traits{
 	dotnetFrames: {rule: "dotnet-exception", wait: waits},
 	dotnetGap:    {rule: "dotnet-exception", wait: soon, loose: true},
 	dotnetLast:   {rule: "dotnet-exception", wait: later},
+	dotnetDied:   {rule: "dotnet-crash", wait: later, head: true},
 }
 
 func dotnetOpens(l *line) uint8 {
@@ -29,6 +31,8 @@ func dotnetOpens(l *line) uint8 {
 		return dotnetFrames
 	case len(l.msg) > 20 && l.msg[0] == 'U' && (bytes.HasPrefix(l.msg, []byte("Unhandled exception. ")) || bytes.HasPrefix(l.msg, []byte("Unhandled Exception: "))):
 		return dotnetHead
+	case bytes.HasPrefix(l.msg, []byte("Process terminated. ")), string(bytes.TrimSuffix(l.msg, []byte("\r"))) == "Stack overflow.":
+		return dotnetDied
 	}
 	return 0
 }
@@ -44,9 +48,9 @@ func dotnetJoins(l *line) uint8 {
 		return 0
 	}
 	switch t := bytes.TrimLeft(l.msg, " "); {
-	case bytes.HasPrefix(t, []byte("---> ")):
+	case bytes.HasPrefix(t, []byte("---> ")) && (isClass(t[5:]) || bytes.HasPrefix(t[5:], []byte("(Inner Exception #"))):
 		return dotnetInner
-	case bytes.HasPrefix(t, []byte("--- End of ")):
+	case bytes.HasPrefix(t, []byte("--- End of inner exception")), bytes.HasPrefix(t, []byte("--- End of stack trace")):
 		return dotnetFrames
 	}
 	return 0
@@ -59,13 +63,16 @@ func dotnetTakes(state uint8, l *line) (uint8, limit) {
 	if state == dotnetLast && l.shape == shapeEmpty {
 		return dotnetFrames, soon
 	}
+	if state == dotnetDied && (bytes.HasPrefix(l.msg, []byte("Repeat ")) || bytes.HasPrefix(l.msg, []byte("----"))) { // of a stack that overflowed
+		return dotnetDied, soon
+	}
 	if state != dotnetFrames {
 		return 0, never
 	}
 	switch {
 	case l.shape == shapeEmpty:
 		return dotnetGap, soon
-	case indented(l), bytes.HasPrefix(l.msg, []byte("<---")), bytes.HasPrefix(l.msg, []byte("ClientConnectionId:")), bytes.HasPrefix(l.msg, []byte("Error Number:")):
+	case indented(l), bytes.HasPrefix(l.msg, []byte("<---")), bytes.HasPrefix(l.msg, []byte("--------")), bytes.HasPrefix(l.msg, []byte("ClientConnectionId:")), bytes.HasPrefix(l.msg, []byte("Error Number:")):
 		return dotnetFrames, soon
 	}
 	return 0, never

@@ -36,6 +36,7 @@ var rules = map[string]string{
 	"php-trace":           "an exception of PHP, with its stack and those before it",
 	"perl-trace":          "a message of Perl's Carp, with its stack",
 	"dotnet-exception":    "an exception of .NET, with its stack and those within it",
+	"dotnet-crash":        "what .NET writes when it dies without an exception",
 	"rust-panic":          "a panic of Rust, with its backtrace",
 	"rust-error":          "an error of Rust, with its causes",
 	"exception-head":      "names an exception, or goes on with its message; the lines below it tell of what language",

@@ -108,7 +108,7 @@ func goTakes(state uint8, l *line) (uint8, limit) {
 		return 0, never
 	}
 	switch {
-	case len(b) == 0, b[0] == '\t', b[len(b)-1] == ')' && bytes.IndexByte(b, ' ') < 0 || isGoCall(b):
+	case len(b) == 0, b[0] == '\t', b[len(b)-1] == ')' && bytes.IndexByte(b, ' ') < 0 || isGoCall(b), isElided(b):
 		return state, later
 	}
 	for _, p := range goLines {
@@ -135,6 +135,11 @@ func isGoCall(b []byte) bool {
 	return true
 }
 
+// isElided knows "...87143 frames elided...", in the middle of a stack that overflowed; before Go 1.21, "...additional frames elided...".
+func isElided(b []byte) bool {
+	return len(b) > 20 && b[0] == '.' && bytes.HasPrefix(b, []byte("...")) && bytes.HasSuffix(b, []byte(" frames elided..."))
+}
+
 // isRegister knows "rax    0xfffffffffffffffc", of a signal's report.
 func isRegister(b []byte) bool {
 	i := bytes.IndexByte(b, ' ')
@@ -143,7 +148,7 @@ func isRegister(b []byte) bool {
 
 var goLines = [][]byte{
 	[]byte("goroutine "), []byte("panic: "), []byte("[signal "), []byte("created by "), []byte("exit status "), []byte("runtime stack:"),
-	[]byte("fatal error: "), []byte("...additional frames elided..."), []byte("runtime: "), []byte("stack: frame={"), []byte("PC="), []byte("signal arrived during "),
+	[]byte("fatal error: "), []byte("runtime: "), []byte("stack: frame={"), []byte("PC="), []byte("signal arrived during "),
 	[]byte("[originating from goroutine "), []byte("unexpected fault address "), []byte("-----"), []byte("SIG"),
 }
 

@@ -91,6 +91,12 @@ func isQualified(b []byte) bool {
 	return false
 }
 
+// isClassName knows a line that is the name of a class with its package and no more, as the JVM prints an exception without message.
+func isClassName(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte("\r"))
+	return len(b) > 0 && qualified(b) == len(b)
+}
+
 // qualified returns the length of the name at the start of b that has dots in it (or a $), and a capital after the last one; or 0.
 func qualified(b []byte) int {
 	i, dot := 0, -1

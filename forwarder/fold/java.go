@@ -89,10 +89,23 @@ func javaTakes(state uint8, l *line) (uint8, limit) {
 func isCause(b []byte) bool {
 	for _, p := range [][]byte{[]byte("Caused by: "), []byte("Wrapped by: ")} {
 		if bytes.HasPrefix(b, p) {
-			return len(b) > len(p)
+			return isClass(b[len(p):]) || bytes.HasPrefix(b[len(p):], []byte("[CIRCULAR REFERENCE"))
 		}
 	}
 	return false
+}
+
+// isClass says that the first word, up to a colon or the end, may be the name of a class: it has a capital after its last dot.
+func isClass(b []byte) bool {
+	end := bytes.IndexAny(b, ": \r")
+	if end < 0 {
+		end = len(b)
+	} else if b[end] == ' ' && (end+1 == len(b) || b[end+1] != '(') { // .NET and Rhino put a code in parentheses
+		return false
+	}
+	name := b[:end]
+	name = name[1+bytes.LastIndexAny(name, ".$"):]
+	return len(name) > 0 && (name[0] >= 'A' && name[0] <= 'Z' || name[0] >= 0x80 || isDigit(name[0]) && end > len(name))
 }
 
 func dumped(b []byte) bool {

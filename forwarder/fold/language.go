@@ -39,6 +39,7 @@ type traits struct {
 	apart  bool  // nor is one that opens this one, if it came a little later than the line before
 	head   bool  // names an exception; whose it is and whether it has frames the next lines tell
 	blank  bool  // an empty line, which may be the first of a report
+	tight  bool  // a line that brings an event into this state follows one that surely belongs to it
 	loose  bool  // a line that brings an event into this state belongs to it only if a line after it does
 }
 

@@ -90,7 +90,7 @@ func wordPrefix(b []byte) prefix {
 		// Python: the name of the logger and another colon follow.
 		for i := 1; i < len(rest) && i < 80; i++ {
 			if rest[i] == ':' {
-				if i > 1 && i+1 < len(rest) {
+				if i > 1 {
 					return weakAt(levelName, n+i+1)
 				}
 				break

@@ -29,7 +29,7 @@ func (s *Stream) breaks() bool {
 		return false
 	}
 	t := &lang.traits[state]
-	return t.own || t.apart || t.head && (lang != ruby || names(s.line.msg))
+	return t.own || t.apart || lang == python && (state == pythonFrames || state == pythonGroup) || t.head && (lang != ruby || names(s.line.msg))
 }
 
 // follows says that s.line belongs to the last event, loosely or not.

@@ -144,6 +144,8 @@ func nodeTakes(state uint8, l *line) (uint8, limit) {
 		switch {
 		case state == nodeMore && (string(b) == "}" || string(b) == "]"):
 			return nodeObjectDone, soon
+		case state == nodeMore && l.shape == shapeNodeFrame: // of an error among the values whose message ends as if there were more
+			return nodeLast, soon
 		case state == nodeObject && !isProperty(b) && !isElement(b), !indented(l):
 			return 0, never
 		}
@@ -156,6 +158,11 @@ func nodeTakes(state uint8, l *line) (uint8, limit) {
 		switch t := bytes.TrimLeft(b, " "); {
 		case string(b) == "}" || string(b) == "]":
 			return nodeObjectDone, soon
+		case l.shape == shapeNodeFrame:
+			if c := b[len(b)-1]; c == ',' || c == '{' {
+				return nodeMore, soon
+			}
+			return nodeLast, soon
 		case len(t) > 0 && len(t) < len(b) && (t[0] == '}' || t[0] == ']' || t[0] == ')'):
 			if t[len(t)-1] == ',' {
 				return nodeMore, soon
@@ -200,13 +207,17 @@ func isObject(b []byte) bool {
 		t[0] >= 'A' && t[0] <= 'Z' && bytes.IndexByte(t, ' ') < 0 && (isWord(t[len(t)-1]) || t[len(t)-1] == ')'))
 }
 
-// isElement knows "  { id: 1 }," and "  'text',": what JSON would write otherwise.
+// isElement knows "  { id: 1 },", "  'text',", "  7, 7," and "  Error: message": what JSON would write otherwise.
 func isElement(b []byte) bool {
 	t := bytes.TrimLeft(b, " ")
 	if len(t) < 3 || len(b)-len(t) != 2 {
 		return false
 	}
-	return t[0] == '\'' || t[0] == '{' && isProperty(append([]byte(" "), t[1:]...))
+	if isDigit(t[0]) {
+		i := bytes.Index(t, []byte(", "))
+		return i > 0 && i+2 < len(t) && t[len(t)-1] == ','
+	}
+	return t[0] == '\'' || t[0] >= 'A' && t[0] <= 'Z' && names(t) || t[0] == '{' && isProperty(append([]byte(" "), t[1:]...))
 }
 
 // isProperty knows "  name: ", "  'odd name': ", "  [Symbol(x)]: ", "  [cause]: ": a key without the double quotes of JSON.

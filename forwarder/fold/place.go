@@ -22,8 +22,8 @@ func (s *Stream) place(emit func(*Event)) *event {
 	l := &s.line
 	for len(s.open) > 0 && s.expire(l.time, emit) {
 	}
-	if s.last != nil && len(s.last.loose) > 0 && !s.follows() {
-		s.peel(s.last, emit)
+	for s.last != nil && len(s.last.loose) > 0 && !s.follows() {
+		s.peel(s.last, emit) // what was placed anew may be held in doubt again
 	}
 	s.seq++
 	l.seq = s.seq
@@ -135,7 +135,7 @@ func (s *Stream) takes(e *event) bool {
 		e.rule = "prefix-continuation"
 		return true
 	}
-	if gap >= shortWait || !s.learned.prefixes() || gap >= s.f.apart && l.shape == shapeEmpty {
+	if gap >= shortWait || !s.learned.prefixes() || gap >= s.f.apart && (l.shape == shapeEmpty || l.pre.kind == weak || isStructured(l.msg)) {
 		return false
 	}
 	if lang, state := s.opens(false); lang != nil {
@@ -159,7 +159,7 @@ func (s *Stream) next(e *event) (lang *language, state uint8, loose bool) {
 	var t *traits
 	if e.state != 0 {
 		t = &e.lang.traits[e.state]
-		if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.limits[lim] {
+		if state, lim := e.lang.takes(e.state, l); lim != never && gap < s.f.limits[lim] && (len(e.loose) == 0 || !e.lang.traits[state].tight) {
 			if !e.lang.traits[state].loose {
 				return e.lang, state, false
 			}

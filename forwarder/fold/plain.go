@@ -29,7 +29,7 @@ func plainOpens(l *line, prefixed bool) uint8 {
 	case prefixed:
 	case isQualified(l.msg):
 		return plainClass
-	case names(l.msg):
+	case names(l.msg), isClassName(l.msg):
 		return plainHead
 	}
 	switch {

@@ -43,6 +43,9 @@ const (
 // strong prefix it does not look for weak ones.
 func parsePrefix(b []byte, onlyStrong bool) prefix {
 	if len(b) < 8 {
+		if len(b) > 4 && b[0] == '[' && !onlyStrong {
+			return bracketPrefix(b) // "[INFO] " and nothing
+		}
 		return prefix{}
 	}
 	if len(b) > maxPrefix {

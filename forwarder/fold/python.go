@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // python knows tracebacks with their chains and groups, what announces them, and the warnings of two lines.
-var python = &language{name: "python", opens: pythonOpens, first: " TEPF-/<s.S", takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
+var python = &language{name: "python", opens: pythonOpens, first: " TEPF-/<s.Smc", takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
 
 // The states are saved: add new ones at the end.
 const (
@@ -19,6 +19,9 @@ const (
 	pythonFatal     // "Fatal Python error: Segmentation fault"
 	pythonStack     // "Stack (most recent call last):", "Call stack:": frames without an exception below
 	pythonWarned    // the line of source came
+	pythonRemote    // "multiprocessing.pool.RemoteTraceback:": another process's traceback, in quotes
+	pythonSource    // "  File "/app/x.py", line 3": of a program that cannot be compiled, or of a printed stack
+	pythonTail      // what is indented directly below "KeyError: 'b-2'", or known to be the rest of a message
 )
 
 var pythonTraits = []traits{
@@ -33,6 +36,9 @@ var pythonTraits = []traits{
 	pythonFatal:     {rule: "python-crash", wait: waits, own: true},
 	pythonStack:     {rule: "python-traceback", wait: later},
 	pythonWarned:    {rule: "python-warning", wait: soon, done: true},
+	pythonRemote:    {rule: "python-traceback", wait: later, own: true},
+	pythonSource:    {rule: "python-traceback", wait: waits},
+	pythonTail:      {rule: "python-traceback", wait: later, head: true, tight: true},
 }
 
 var (
@@ -50,8 +56,8 @@ func pythonOpens(l *line) uint8 {
 		if bytes.HasPrefix(b, groupHead) {
 			return pythonGroup
 		}
-		if bytes.HasPrefix(b, []byte("  File \"")) && bytes.Contains(b, []byte("\", line ")) { // a syntax error of the program itself
-			return pythonFrames
+		if bytes.HasPrefix(b, []byte("  File \"")) && bytes.Contains(b, []byte("\", line ")) {
+			return pythonSource
 		}
 	case 'T':
 		if bytes.HasPrefix(b, tracebackHead) {
@@ -79,6 +85,10 @@ func pythonOpens(l *line) uint8 {
 	case '/', '<', 's', '.':
 		if isPythonWarning(b) {
 			return pythonWarning
+		}
+	case 'm', 'c':
+		if bytes.HasSuffix(bytes.TrimRight(b, " \r"), []byte("RemoteTraceback:")) {
+			return pythonRemote
 		}
 	case 'S':
 		if bytes.HasPrefix(b, []byte("Stack (most recent call last):")) {
@@ -117,10 +127,26 @@ func pythonTakes(state uint8, l *line) (uint8, limit) {
 		if indented(l) {
 			return pythonStack, waits
 		}
-	case pythonEnd, pythonGap:
+	case pythonSource:
+		switch {
+		case indented(l):
+			return pythonSource, waits
+		case bytes.HasPrefix(b, []byte("SyntaxError: ")), bytes.HasPrefix(b, []byte("IndentationError: ")), bytes.HasPrefix(b, []byte("TabError: ")):
+			return pythonEnd, waits
+		}
+	case pythonRemote:
+		switch {
+		case isQuotes(b):
+			return pythonRemote, later
+		case bytes.HasPrefix(b, tracebackHead):
+			return pythonFrames, waits
+		}
+	case pythonEnd, pythonGap, pythonTail:
 		switch {
 		case len(b) == 0:
 			return pythonGap, soon
+		case state != pythonGap && (indented(l) || isQuotes(b)), isDetail(b):
+			return pythonTail, soon
 		case isChain(b):
 			return pythonChain, waits
 		case state == pythonEnd && bytes.HasPrefix(b, []byte("Call stack:")):
@@ -170,6 +196,23 @@ func pythonTakes(state uint8, l *line) (uint8, limit) {
 func isChain(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("During handling of the above exception, another exception occurred:")) ||
 		bytes.HasPrefix(b, []byte("The above exception was the direct cause of the following exception:"))
+}
+
+// isQuotes knows what stands around the traceback of another process.
+func isQuotes(b []byte) bool { return string(bytes.TrimSuffix(b, []byte("\r"))) == `"""` }
+
+// isDetail knows how the messages of SQLAlchemy and psycopg go on.
+func isDetail(b []byte) bool {
+	for _, p := range pythonDetails {
+		if bytes.HasPrefix(b, p) {
+			return true
+		}
+	}
+	return false
+}
+
+var pythonDetails = [][]byte{
+	[]byte("[SQL: "), []byte("[parameters: "), []byte("(Background on this error at: "), []byte("DETAIL:  "), []byte("HINT:  "), []byte("CONTEXT:  "), []byte("LINE 1: "),
 }
 
 // isPythonWarning knows "/app/x.py:12: DeprecationWarning: text", as the module warnings writes it.

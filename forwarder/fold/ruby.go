@@ -58,6 +58,10 @@ const (
 	sidekiqClass
 	sidekiqAlone
 	sidekiqFrames
+
+	// What a thread died of, while the process goes on: what follows may be anybody's, if no frame comes.
+	threadMessage
+	threadDoubt
 )
 
 var rubyTraits = []traits{
@@ -96,6 +100,8 @@ var rubyTraits = []traits{
 	sidekiqClass:      {rule: "sidekiq-report", wait: waits, awaits: true},
 	sidekiqAlone:      {rule: "sidekiq-report", wait: waits, series: true},
 	sidekiqFrames:     {rule: "sidekiq-report", wait: waits},
+	threadMessage:     {rule: "ruby-crash", wait: waits},
+	threadDoubt:       {rule: "ruby-crash", wait: soon, loose: true},
 }
 
 func rubyOpens(l *line) uint8 {
@@ -164,6 +170,8 @@ func rubyTakes(state uint8, l *line) (uint8, limit) {
 		return crashTakes(state, l)
 	case state <= rakeDone:
 		return rakeTakes(state, l)
+	case state >= threadMessage:
+		return threadTakes(state, l)
 	}
 	return sidekiqTakes(state, l)
 }
@@ -215,7 +223,11 @@ func crashTakes(state uint8, l *line) (uint8, limit) {
 			return crashFrames, waits
 		}
 	case shapeCrash:
-		if state != crashTail {
+		switch state {
+		case crashTail:
+		case crashThread:
+			return threadMessage, later
+		default:
 			return crashMessage, later
 		}
 	case shapeEmpty:
@@ -227,6 +239,25 @@ func crashTakes(state uint8, l *line) (uint8, limit) {
 		return crashMessage, soon
 	}
 	return 0, never
+}
+
+// threadTakes: as crashTakes, but a message of several lines is believed only if a frame comes below it.
+func threadTakes(state uint8, l *line) (uint8, limit) {
+	switch l.shape {
+	case shapeFrom, shapeLevels:
+		return crashFrames, waits
+	case shapeCrash: // the cause, which comes directly behind the one frame
+		if state == threadMessage {
+			return threadMessage, soon
+		}
+		return 0, never
+	case shapeCaret:
+		return threadMessage, soon
+	}
+	if state == threadMessage && l.shape != shapeEmpty && indented(l) {
+		return threadMessage, soon
+	}
+	return threadDoubt, soon
 }
 
 // rakeTakes: rake aborted!, message, frames, the same for each cause, tasks, hint.

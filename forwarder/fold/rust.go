@@ -65,6 +65,10 @@ func rustTakes(state uint8, l *line) (uint8, limit) {
 	switch state {
 	case rustPlace:
 		return rustMessage, waits
+	case rustMessage: // of assert_eq
+		if bytes.HasPrefix(b, []byte("  left: ")) || bytes.HasPrefix(b, []byte(" right: ")) {
+			return rustMessage, soon
+		}
 	case rustBacktrace:
 		if indented(l) {
 			return rustBacktrace, waits

@@ -297,6 +297,18 @@ func announces(b []byte) bool {
 	return i == n-5 || bytes.EqualFold(b[i:n], []byte("backtrace")) || bytes.EqualFold(b[i:n], []byte("stacktrace"))
 }
 
+// isStructured knows a line that another logger wrote whole: a JSON object, or keys with values.
+func isStructured(b []byte) bool {
+	switch n := len(b); {
+	case n < 8:
+	case b[0] == '{':
+		return b[1] == '"' && b[n-1] == '}'
+	case b[0] == 't' || b[0] == 'l':
+		return bytes.HasPrefix(b, []byte("time=")) || bytes.HasPrefix(b, []byte("ts=")) || bytes.HasPrefix(b, []byte("level="))
+	}
+	return false
+}
+
 // endsInColon knows a line that announces what is indented below it.
 func endsInColon(b []byte) bool {
 	n := len(b)
