@@ -16,17 +16,22 @@ func (r *Reader) cope(p place, why error) error {
 	if r.trouble.seg != p.seg || r.trouble.off != p.off {
 		r.trouble = trouble{seg: p.seg, off: p.off, since: now}
 	}
-	r.trouble.times++
 	gone, damaged := errors.Is(why, os.ErrNotExist), errors.Is(why, errDamaged)
 	if !gone && !damaged && now.Sub(r.trouble.since) < unreadableAfter {
 		return fmt.Errorf("read spool: %w", why)
 	}
 	// A scan that finds nothing wrong twice is not worth a third.
-	return r.giveUp(p, gone || !damaged || r.trouble.times > 2, why)
+	rest := gone || r.trouble.scans == maxScans
+	r.trouble.scans++
+	return r.giveUp(p, rest, damaged, why)
 }
 
-// giveUp takes what is damaged out of the segment of p: all behind p if rest is set, else what a scan does not find.
-func (r *Reader) giveUp(p place, rest bool, why error) error {
+// maxScans is how often a segment is scanned because of one place in it.
+const maxScans = 2
+
+// giveUp takes what is damaged out of the segment of p: all behind p if rest is set, else what a scan does not find. Where the disk must
+// answer, a scan that it does not answer to decides nothing.
+func (r *Reader) giveUp(p place, rest, answer bool, why error) error {
 	s, g := r.s, p.seg
 	s.mu.Lock()
 	was := *g
@@ -46,7 +51,7 @@ func (r *Reader) giveUp(p place, rest bool, why error) error {
 			}
 			return nil
 		})
-		if err == nil && sc.failure != nil && !errors.Is(sc.failure, io.ErrUnexpectedEOF) {
+		if err == nil && answer && sc.failure != nil && !errors.Is(sc.failure, io.ErrUnexpectedEOF) {
 			err = sc.failure
 		}
 		if err != nil {

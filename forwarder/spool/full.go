@@ -40,6 +40,9 @@ func (s *Spool) room(now time.Time, n int64, newSegment bool) (int64, error) {
 	}
 	bytes, pending := s.total()
 	left := int64(s.cfg.MaxBytes) - bytes
+	if s.unbound {
+		left = max(left, s.segmentBytes)
+	}
 	if left < n {
 		if pending > 0 {
 			return 0, fmt.Errorf("%w: spool.max_bytes (%v) are in it", ErrFull, s.cfg.MaxBytes)

@@ -53,7 +53,7 @@ func TestAcksWhileTheRestOfASegmentIsGivenUp(t *testing.T) {
 		}
 	}
 	p, _, _ := s.reader.locate()
-	if err := s.reader.giveUp(p, true, syscall.EIO); err != nil {
+	if err := s.reader.giveUp(p, true, true, syscall.EIO); err != nil {
 		t.Fatal(err)
 	}
 	balanced(t, s)

@@ -96,7 +96,7 @@ type trouble struct {
 	seg   *segment
 	off   int64
 	since time.Time
-	times int
+	scans int // of the segment because of it
 }
 
 // errDamaged is what a record is that does not check.

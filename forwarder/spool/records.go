@@ -36,7 +36,7 @@ func Records(f io.ReaderAt, size int64, visit func(Kept) error, skip func(off, n
 	for off := int64(0); off < size; {
 		h, ok := sc.check(off, 0, math.MaxUint64)
 		if !ok {
-			to := sc.next(off + 1)
+			to, _, _ := sc.find(off+1, func(off int64) (header, bool) { return sc.check(off, 0, math.MaxUint64) })
 			skip(off, to-off)
 			off = to
 			continue
@@ -54,28 +54,6 @@ func Records(f io.ReaderAt, size int64, visit func(Kept) error, skip func(off, n
 		return sc.failure
 	}
 	return nil
-}
-
-// next looks for the next whole record from off on; without one it returns the end.
-func (sc *scanner) next(off int64) int64 {
-	for off+HeaderBytes <= sc.end && sc.failures < maxReadErrors {
-		w, err := sc.rest(off)
-		i := bytes.Index(w, magic)
-		switch {
-		case i >= 0:
-			off += int64(i)
-			if _, ok := sc.check(off, 0, math.MaxUint64); ok {
-				return off
-			}
-			off++
-		case err != nil:
-			off += int64(len(w)) + blockBytes
-			off -= off % blockBytes
-		default:
-			off += int64(max(1, len(w)-len(magic)+1))
-		}
-	}
-	return sc.end
 }
 
 // ReadRecord reads one record off a stream of whole records; io.EOF is the end of it.

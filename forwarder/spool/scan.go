@@ -129,23 +129,29 @@ func (sc *scanner) scan(first, limit uint64, visit func(off int64, h header) err
 // search looks behind the damage at from for the next valid record. Every record that was lost there took HeaderBytes at
 // least, which bounds the number the next one can have; that keeps the search from checking much in vain.
 func (sc *scanner) search(from int64, last, limit uint64) (int64, header, bool) {
-	for off := from + 1; off+HeaderBytes <= sc.end && sc.failures < maxReadErrors; {
+	return sc.find(from+1, func(off int64) (header, bool) {
+		return sc.check(off, last+1, min(last+1+uint64((off-from)/HeaderBytes), limit-1))
+	})
+}
+
+// find looks from off on for the first place with the magic where fits finds a record. Without one it returns the end.
+func (sc *scanner) find(off int64, fits func(off int64) (header, bool)) (int64, header, bool) {
+	for off+HeaderBytes <= sc.end && sc.failures < maxReadErrors {
 		w, err := sc.rest(off)
 		i := bytes.Index(w, magic)
 		switch {
 		case i >= 0:
 			off += int64(i)
-			hi := last + 1 + uint64((off-from)/HeaderBytes)
-			if h, ok := sc.check(off, last+1, min(hi, limit-1)); ok {
+			if h, ok := fits(off); ok {
 				return off, h, true
 			}
 			off++
-		case err != nil:
-			off += int64(len(w)) + blockBytes
+		case err != nil: // the first blocks one by one, then in steps that grow: not a second a block over a megabyte
+			off += int64(len(w)) + blockBytes<<max(0, sc.failures-maxReadErrors/4)
 			off -= off % blockBytes
 		default:
 			off += int64(max(1, len(w)-len(magic)+1))
 		}
 	}
-	return 0, header{}, false
+	return sc.end, header{}, false
 }

@@ -43,6 +43,7 @@ type Spool struct {
 	iov     [][]byte // of the write in progress
 	space   space
 	writing bool // closed is not set
+	unbound bool // max_bytes does not hold
 
 	// syncMu is held for a step of the syncer. Whoever holds it may close the handles segments are written with.
 	syncMu     sync.Mutex

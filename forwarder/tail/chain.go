@@ -61,6 +61,7 @@ type seen struct {
 	mtime int64
 	head  uint64
 	headN int
+	was   ID // of an archive: of the file it was made of; known only where Rotated met it
 }
 
 // NewChain describes the source whose live file is at path. known is what was remembered of its files, in reading order.

@@ -34,6 +34,7 @@ type File struct {
 	headN      int
 	size       int64
 	top        int64 // the largest size it was seen to have
+	freed      int64 // up to here its space was given back
 	nlink      uint32
 	// rewritten is set for good once a file of which nothing was read was found to have been rewritten.
 	rewritten bool

@@ -29,20 +29,35 @@ type stat struct {
 	id      ID
 	size    int64
 	mtime   int64
+	blocks  int64 // in bytes
 	nlink   uint32
 	regular bool
 }
 
 func statFile(f *os.File) (stat, error) {
+	s, err := statAt(int(f.Fd()), "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return stat{}, fmt.Errorf("statx %s: %w", f.Name(), err)
+	}
+	return s, nil
+}
+
+// statPath does not follow a symlink.
+func statPath(path string) (stat, error) {
+	return statAt(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func statAt(fd int, path string, flags int) (stat, error) {
 	var stx unix.Statx_t
 	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME
-	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, want, &stx); err != nil {
-		return stat{}, fmt.Errorf("statx %s: %w", f.Name(), err)
+	if err := unix.Statx(fd, path, flags, want, &stx); err != nil {
+		return stat{}, err
 	}
 	s := stat{
 		id:      ID{Dev: unix.Mkdev(stx.Dev_major, stx.Dev_minor), Ino: stx.Ino},
 		size:    int64(stx.Size),
 		mtime:   stx.Mtime.Sec*1e9 + int64(stx.Mtime.Nsec),
+		blocks:  int64(stx.Blocks) * 512,
 		nlink:   stx.Nlink,
 		regular: stx.Mode&unix.S_IFMT == unix.S_IFREG,
 	}
