@@ -194,7 +194,12 @@ func (c *session) check() *ended {
 			next = min(next, now+int64(c.s.tune.lazyAck))
 		}
 		next = min(next, now+int64(cfg.Heartbeat)) // the acks may be read in a Turn, and the next heartbeat be due
-		c.noteDelivery(now)
+		if c.noteDelivery(now) {
+			_ = c.w.conn.SetLinger(0)
+			return &ended{network, fmt.Errorf("the receiver's host, or a balancer before it, has been silent to everything sent for over %d s, with %d frames in flight",
+				goneAfter/1000, c.fl.len())}
+		}
+		next = min(next, now+int64(c.s.tune.goneLook))
 		due := c.progress + int64(cfg.AckTimeout)
 		if now < due {
 			c.late = false
@@ -229,15 +234,18 @@ func (c *session) wakeAt(at, now int64) {
 
 // noteDelivery counts as progress what helps the oldest frame on its way: bytes of its batch that our kernel took, bytes
 // up to its end that the peer's kernel took. A slow receiver may need longer for one large frame than ack_timeout;
-// later frames that pile up behind a stuck one prove nothing. c.mu is held.
-func (c *session) noteDelivery(now int64) {
+// later frames that pile up behind a stuck one prove nothing. It reports whether nobody is there any more: the kernel goes on sending
+// ever more rarely, so that a receiver which is back would be noticed late. c.mu is held.
+func (c *session) noteDelivery(now int64) (gone bool) {
 	if c.writing && c.fl.head >= c.batch {
 		c.progress = max(c.progress, c.w.accepted.Load())
 	}
-	if d := c.w.delivered(); d > c.delivered {
+	t := c.w.transport()
+	if d := t.delivered; d > c.delivered {
 		if c.delivered > 0 && d <= c.fl.oldest().end {
 			c.progress = now
 		}
 		c.delivered = d
 	}
+	return t.gone
 }

@@ -13,7 +13,7 @@ type reason string
 const (
 	peerClosed  reason = "peer_closed"  // the other side closed in an orderly way
 	peerReset   reason = "peer_reset"   // the other side, or something between, answered RST
-	network     reason = "network"      // the kernel gave the connection up
+	network     reason = "network"      // the kernel gave the connection up, or the peer's host answers nothing
 	ackTimeout  reason = "ack_timeout"  // neither an ack nor a byte accepted for that long
 	pingTimeout reason = "ping_timeout" // silent to the ping that was to prove the connection
 	badAnswer   reason = "bad_answer"   // an ack of something never sent, or no ack at all

@@ -54,13 +54,14 @@ func (s *Sender) reach(ctx context.Context, p *peer) (link, error) {
 	if whole {
 		p.seen.note(list, time.Now())
 	}
-	return s.reachOne(ctx, p, list)
+	return s.reachOne(ctx, p, list, s.pulse.Beat)
 }
 
-// reachOne connects to one of the addresses.
-func (s *Sender) reachOne(ctx context.Context, p *peer, list []found) (link, error) {
+// reachOne connects to one of the addresses. next is called before each group of them, of which SRV records can make many.
+func (s *Sender) reachOne(ctx context.Context, p *peer, list []found, next func()) (link, error) {
 	var last error
 	for _, group := range p.groups(list, time.Now()) {
+		next()
 		conn, ok := race(ctx, len(group), s.tune.stagger,
 			func(ctx context.Context, i int) (link, error) {
 				conn, err := s.dial(ctx, group[i].addr)

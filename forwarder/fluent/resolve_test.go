@@ -1,6 +1,8 @@
 package fluent
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -252,4 +254,38 @@ func TestLookupErrors(t *testing.T) {
 	if err != nil || whole || len(list) != 1 || list[0].addr.String() != "10.0.0.1:2" {
 		t.Errorf("%v, whole %v, %v; want the one address of what could be resolved", list, whole, err)
 	}
+}
+
+// However many priorities there are to try, the watchdog sees each as progress.
+func TestSRVPrioritiesShowProgress(t *testing.T) {
+	n := newNamed(t, 1)
+	const priorities = 20
+	n.z.set("one.test", n.addrs[0])
+	var records []dnsmessage.SRVResource
+	for i := range uint16(priorities) {
+		records = append(records, srvTo("one.test", 1+i, i, 1))
+	}
+	n.z.setSRV("logs.test", records...)
+	seen := make(chan int64, priorities)
+	n.begin(func(s *Sender) {
+		s.dial = func(context.Context, netip.AddrPort) (Conn, error) {
+			time.Sleep(time.Millisecond) // so that no two are at one moment
+			_, at, _ := s.pulse.Look()
+			select {
+			case seen <- at:
+			default:
+			}
+			return nil, errors.New("nobody there")
+		}
+	}, "srv://logs.test")
+	n.add(1, 1, 100)
+	before := int64(-1)
+	for i := range priorities {
+		at := <-seen
+		if at == before {
+			t.Errorf("no progress between priority %d and %d", i-1, i)
+		}
+		before = at
+	}
+	n.stop()
 }

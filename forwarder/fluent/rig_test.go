@@ -79,7 +79,7 @@ func newRig(t *testing.T) *rig {
 }
 
 var testTune = tune{trust: 60 * time.Millisecond, replace: 150 * time.Millisecond, pingWait: 100 * time.Millisecond,
-	oneWait: 40 * time.Millisecond, drain: 50 * time.Millisecond, lazyAck: 20 * time.Millisecond, queueRetry: 10 * time.Millisecond,
+	oneWait: 40 * time.Millisecond, drain: 50 * time.Millisecond, lazyAck: 20 * time.Millisecond, goneLook: 100 * time.Millisecond, queueRetry: 10 * time.Millisecond,
 	stagger: 100 * time.Millisecond, downFor: 50 * time.Millisecond, maxPenalty: time.Second, backoff: 2 * time.Millisecond, maxBackoff: 50 * time.Millisecond}
 
 // start runs a sender to the addresses, or to the receiver itself.

@@ -63,6 +63,7 @@ type tune struct {
 	oneWait     time.Duration // for the close of a receiver that closes after each message
 	drain       time.Duration // for acks that are still to be read after a write failed
 	lazyAck     time.Duration // for an ack to be noticed, when nothing waits for it
+	goneLook    time.Duration // how often it is asked whether the peer's host still answers
 	queueRetry  time.Duration
 	stagger     time.Duration // a connect may take so long before the next address is tried beside it
 	downFor     time.Duration // so long after a failure to connect a standby is not left for the address
@@ -75,7 +76,7 @@ type tune struct {
 }
 
 var defaultTune = tune{trust: time.Second, replace: 5 * time.Second, pingWait: time.Second, oneWait: 100 * time.Millisecond,
-	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, queueRetry: time.Second, stagger: 500 * time.Millisecond,
+	drain: 500 * time.Millisecond, lazyAck: 50 * time.Millisecond, goneLook: time.Second, queueRetry: time.Second, stagger: 500 * time.Millisecond,
 	downFor: 15 * time.Second, maxPenalty: 10 * time.Minute, backoff: time.Second, maxBackoff: 4 * time.Second, slowBackoff: time.Minute,
 	refusals: 10, refusedFor: 15 * time.Minute}
 

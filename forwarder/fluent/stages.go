@@ -17,7 +17,7 @@ type stages struct {
 
 func newStages(cfg *Config, t *tune) stages {
 	acks := cfg.AckTimeout + t.drain
-	// All addresses of all entries, in two or three groups one after another: resolve, connect, TLS and handshake.
+	// All addresses of all entries in a few groups one after another, each of which shows progress: resolve, connect, TLS and handshake.
 	connect := time.Duration(len(cfg.To)) * (maxTargets*t.stagger + 8*cfg.ConnectTimeout)
 	return stages{
 		idle:    pulse.Stage{Doing: "waiting for frames to send", Limit: max(cfg.Heartbeat, acks)},

@@ -90,7 +90,7 @@ func (s *Sender) betterWorks(ctx context.Context, c *session, list []found) bool
 
 // works connects to one of the addresses and has it answer a ping, if it is one that does.
 func (s *Sender) works(ctx context.Context, p *peer, list []found) bool {
-	l, err := s.reachOne(ctx, p, list)
+	l, err := s.reachOne(ctx, p, list, func() {})
 	if err != nil {
 		return false
 	}

@@ -184,6 +184,8 @@ func (w *wire) sendFile(fd int, f *Frame) (int, error) {
 		return w.copyFile(fd, f) // a file system that cannot do it
 	case err == nil:
 		return 0, cutShort(f)
+	case err == unix.EIO: // of the disk: a socket has no such error
+		return 0, &queueError{fmt.Errorf("read frame at %d of %s: %w", f.Off, f.File.Name(), err)}
 	}
 	return 0, os.NewSyscallError("sendfile", err)
 }
@@ -207,15 +209,27 @@ func cutShort(f *Frame) error {
 	return &queueError{fmt.Errorf("frame at %d of %s is cut short", f.Off, f.File.Name())}
 }
 
-// delivered is how many bytes the peer's TCP has taken so far.
-func (w *wire) delivered() uint64 {
-	var n uint64
+// transport is what the kernel knows of the way to the peer.
+type transport struct {
+	delivered uint64 // bytes that the peer's TCP has taken so far
+	// gone says that no answer comes to what the kernel has sent four times over, three seconds after the first time. A peer whose
+	// window is full answers, however long it takes nothing.
+	gone bool
+}
+
+const (
+	goneAfter      = 3000 // ms
+	goneAfterTries = 4
+)
+
+func (w *wire) transport() (t transport) {
 	_ = w.raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = info.Bytes_acked
+			t.delivered = info.Bytes_acked
+			t.gone = info.Retransmits >= goneAfterTries && info.Last_ack_recv >= goneAfter
 		}
 	})
-	return n
+	return t
 }
 
 // queueError is a failure on our side of the wire.
