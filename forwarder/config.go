@@ -60,6 +60,10 @@ type Files struct {
 	Tag    string `yaml:"tag"`
 	Format string `yaml:"format"` // plain or json-file
 	Fold   *bool  `yaml:"fold"`   // absent: as `fold.enabled`
+	// MaxBytes bounds the disk space that the files take with what was rotated, and the spool if it lies on the same disk; 0: nobody's
+	// business.
+	MaxBytes    size.Bytes `yaml:"max_bytes"`
+	DeleteAcked bool       `yaml:"delete_acked"` // delete rotated files once all of them was acknowledged
 }
 
 // Record is the `record` section of the configuration.

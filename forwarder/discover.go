@@ -28,7 +28,7 @@ type discovery struct {
 	alarm   *alarm // rung when there is something for the loop
 	choice  choice // which containers are read
 
-	questions chan chan Status
+	questions chan func(*loop) // asked of the loop between two turns
 
 	mu       sync.Mutex // guards what follows
 	recalls  map[string][]recall
@@ -52,7 +52,7 @@ func newDiscovery(cfg Sources, log *slog.Logger, a *alarm, folding, plainLines *
 	return &discovery{
 		excluded: map[string]Excluded{},
 		cfg:      cfg, log: log, folds: [2]*fold.Folder{folding, plainLines}, plain: cfg.patterns(), recalls: recalls,
-		alarm: a, questions: make(chan chan Status, 16),
+		alarm: a, questions: make(chan func(*loop), 16),
 		sources: map[string]*source{}, folders: map[string][]*source{}, watched: map[string]bool{}, scanLost: map[string]*trouble{},
 	}
 }
@@ -197,7 +197,7 @@ func (d *discovery) glob(cfg *plainFiles, now time.Time) {
 		if known || live != "" {
 			continue
 		}
-		s := &source{name: path, tag: cfg.Tag, format: plain, host: cfg.host, fold: d.folds[0]}
+		s := &source{name: path, tag: cfg.Tag, format: plain, host: cfg.host, volume: cfg.volume, fold: d.folds[0]}
 		if cfg.Format == "json-file" {
 			s.format = jsonFile
 		}

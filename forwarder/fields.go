@@ -67,10 +67,7 @@ func eventID(dst []byte, s *source, st *stream, f *openFile, ev *fold.Event) []b
 	h.number(uint64(ev.Part))
 	first := ev.Lines[0]
 	h.text(string(first[:min(len(first), 256)]))
-	var sum [16]byte
-	binary.BigEndian.PutUint64(sum[:], h[0])
-	binary.BigEndian.PutUint64(sum[8:], h[1])
-	return hex.AppendEncode(dst, sum[:])
+	return h.appendHex(dst)
 }
 
 // hash is two of FNV-1a side by side, the second over the bytes turned round: it need not withstand malice. The ids are stored at the
@@ -78,6 +75,14 @@ func eventID(dst []byte, s *source, st *stream, f *openFile, ev *fold.Event) []b
 type hash [2]uint64
 
 func newHash() hash { return hash{14695981039346656037, 0x6c62272e07bb0142} }
+
+// appendHex appends the id that the hash is: 32 digits.
+func (h *hash) appendHex(dst []byte) []byte {
+	var sum [16]byte
+	binary.BigEndian.PutUint64(sum[:], h[0])
+	binary.BigEndian.PutUint64(sum[8:], h[1])
+	return hex.AppendEncode(dst, sum[:])
+}
 
 func (h *hash) byte(c byte) {
 	h[0] = (h[0] ^ uint64(c)) * 1099511628211

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,8 @@ type Forwarder struct {
 	hurried  sync.Once
 	follow   chan struct{}
 	follows  sync.Once
+	leaving  atomic.Bool
+	over     chan struct{}
 	inFold   *fold.Folder // of the listener, which does not fold on the reading loop
 	logFold  *fold.Folder // of the journal, likewise
 	listenM  *listen.Metrics
@@ -71,7 +74,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{}), follow: make(chan struct{}),
+	f := &Forwarder{cfg: cfg, log: log, ready: make(chan struct{}), hurry: make(chan struct{}), follow: make(chan struct{}), over: make(chan struct{}),
 		newAlarm: newAlarm, watcher: tail.NewWatcher}
 	var err error
 	if f.folding, err = fold.New(cfg.Fold); err != nil {
@@ -101,6 +104,15 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Forwarder, e
 	return f, nil
 }
 
+// Absent registers the metrics of a forwarder where there is none, for want of a receiver: all are 0, and rules and dashboards find them.
+func Absent(reg prometheus.Registerer) {
+	newMetrics(reg)
+	spool.NewMetrics(reg)
+	fluent.NewMetrics(reg)
+	listen.NewMetrics(reg)
+	reg.MustRegister(&books{})
+}
+
 // Ready is closed when the spool is open and the sources are being read.
 func (f *Forwarder) Ready() <-chan struct{} { return f.ready }
 
@@ -127,7 +139,11 @@ func (f *Forwarder) Sockets() *listen.Sockets {
 // Run opens the spool and forwards until the context ends. Then it stops in order: reading first; what could not be read again is
 // brought into the spool; the sender goes on for `grace` or until the spool is empty; the spool is synced and closed.
 func (f *Forwarder) Run(ctx context.Context) (err error) {
-	sp, err := spool.Open(f.cfg.Spool, f.log.With("component", "spool"), f.spoolM)
+	bounded := f.cfg.withinVolumes()
+	if bounded.MaxBytes != f.cfg.Spool.MaxBytes {
+		f.log.Info("the spool lies on a volume that sources.files.max_bytes bounds, and gets half of it", "dir", bounded.Dir, "max_bytes", bounded.MaxBytes.String())
+	}
+	sp, err := spool.Open(bounded, f.log.With("component", "spool"), f.spoolM)
 	if err != nil {
 		return err
 	}
@@ -146,6 +162,8 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	in.packer = fluent.NewCompressor(f.cfg.Forward.Compress)
 	marks := sp.Marks()
 	in.recalled = recallInputs(marks, inLog)
+	back := newBackfiller(in, recallHads(marks), inLog)
+	in.before = back.hads.streams
 	cp := newCopies(f.cfg.Sources.Host)
 	jr := newJournalIn(f.cfg, f.logFold, sp, cp, f.log.With("component", "journal"), f.metrics)
 	jr.recall(marks, jr.log)
@@ -161,6 +179,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	f.mu.Lock()
 	f.spool, f.sender, f.disc, f.in, f.listen, f.journal = sp, sender, disc, in, server, jr
 	f.mu.Unlock()
+	sp.Unbound(f.leaving.Load())
 
 	// The sender and the syncer outlive ctx by the grace, so they have a context of their own; the first error ends all.
 	g, all := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -176,6 +195,13 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 	l.lastTurn = func() { sender.TurnsOver(); q.wake() }
 	l.in, in.appended = in, q.wake
 	l.journal, l.copies, jr.appended = jr, cp, q.wake
+	l.syncSoon = rel.syncTo
+	for _, p := range disc.plain {
+		if p.volume != nil {
+			p.volume.spooled = sameDisk(p.folder(), f.cfg.Spool.Dir)
+			l.volumes = append(l.volumes, p.volume)
+		}
+	}
 	journaled := make(chan struct{}) // closed when the journal is read no more
 	listening := make(chan struct{}) // closed when the listener has ended
 	looked := make(chan struct{})    // closed when the sources were looked for
@@ -211,6 +237,8 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		if err := in.recover(reading); err != nil && reading.Err() == nil {
 			return err
 		}
+		back.prepare(f.cfg.Sources.Listen)
+		g.Go(func() error { return back.run(reading) })
 		return server.Run(reading)
 	})
 	g.Go(func() error {
@@ -221,12 +249,17 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		stop()
 		<-listening
 		<-journaled
+		if f.leaving.Load() {
+			in.flush()
+			jr.flush()
+		}
 		in.finish(l.stopBy, f.hurry)
 		jr.finish(l.stopBy, f.hurry)
 		q.wake()
 		last := l.status()
 		f.mu.Lock()
 		f.last = &last
+		close(f.over)
 		f.mu.Unlock()
 		if err != nil || ctx.Err() == nil {
 			return err
@@ -281,10 +314,10 @@ func (f *Forwarder) drain(ctx context.Context, sp *spool.Spool, stopBy time.Time
 
 func (f *Forwarder) newLoop(log *slog.Logger, disc *discovery, sp *spool.Spool, rel *releaser) *loop {
 	l := &loop{
-		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, instance: &f.instance, unpack: f.cfg.Spool.Dir, hurry: f.hurry,
+		cfg: f.cfg, log: log, metrics: f.metrics, disc: disc, tags: f.tags, instance: &f.instance, unpack: f.cfg.Spool.Dir, hurry: f.hurry, leaving: &f.leaving,
 		buf: make([]byte, bufferBytes+tail.MarkerBytes), scratch: make([]byte, 0, visitBytes),
 	}
-	l.pulse = &f.reading
+	l.pulse, l.foundSeq = &f.reading, sp.Stats().LastSeq
 	l.out = &output{spool: sp, log: f.log.With("component", "spool"), metrics: f.metrics, packer: fluent.NewCompressor(f.cfg.Forward.Compress), builders: map[string]*builder{}, marks: l.marks, retire: rel.add, record: f.cfg.Record, taps: f.taps}
 	return l
 }
@@ -342,6 +375,8 @@ func (c Sources) Validate() error {
 			return fmt.Errorf("%s.tag: is missing: give the files of %s a tag", key, f.Path)
 		case f.Format != "" && f.Format != "plain" && f.Format != "json-file":
 			return fmt.Errorf("%s.format: %q is not known: use plain or json-file", key, f.Format)
+		case f.MaxBytes != 0 && f.MaxBytes < minVolume:
+			return fmt.Errorf("%s.max_bytes: %v is too small: use at least %v, or 0 for no bound", key, f.MaxBytes, minVolume)
 		}
 		if _, err := filepath.Match(f.Path, ""); err != nil {
 			return fmt.Errorf("%s.path: %q is not a valid pattern: use * ? [a-z] as a shell does", key, f.Path)

@@ -69,9 +69,10 @@ func TestRandomHistories(t *testing.T) {
 		if len(sum.recovered) == 0 {
 			return
 		}
-		t.Logf("%d histories, %s of virtual time in %s: %d events, %d faults, %d lives (%d killed), %d chunks came again, recovered in %s at the median, %s at most",
+		within, _ := slices.BinarySearch(sum.recovered, 5*time.Second)
+		t.Logf("%d histories, %s of virtual time in %s: %d events, %d faults, %d lives (%d killed), %d chunks came again, recovered in %s at the median, %s at most, %d within 5 s",
 			len(sum.recovered), sum.virtual.Round(time.Second), time.Since(began).Round(time.Millisecond), sum.events, sum.faults, sum.lives, sum.kills, sum.repeats,
-			sum.recovered[len(sum.recovered)/2].Round(time.Millisecond), sum.recovered[len(sum.recovered)-1].Round(time.Millisecond))
+			sum.recovered[len(sum.recovered)/2].Round(time.Millisecond), sum.recovered[len(sum.recovered)-1].Round(time.Millisecond), within)
 	})
 }
 
@@ -411,6 +412,8 @@ func (h *history) config() Config {
 	cfg.Spool.MinFree = 0
 	cfg.Spool.MaxBytes = 8 << 20
 	cfg.Sources.Listen.TCP, cfg.Sources.Listen.Unix = "", ""
+	// This machine's own are no part of it: a read of journalctl's pipe holds up virtual time.
+	cfg.Sources.Host.Enabled, cfg.Sources.Journal.Units = false, nil
 	cfg.Sources.Containers.Root = filepath.Join(h.dir, "containers")
 	return cfg
 }

@@ -81,14 +81,15 @@ func hostLogOf(name string) *hostLog {
 // plainFiles is a pattern of plain files that discovery looks for: the user's, or one of a host log.
 type plainFiles struct {
 	Files
-	host *hostLog
+	host   *hostLog
+	volume *volume // nil: its space is nobody's business
 }
 
 // patterns are all plain files to look for. The user's come first: a file that both mean is the user's.
 func (c Sources) patterns() []plainFiles {
 	var all []plainFiles
 	for _, f := range c.Files {
-		all = append(all, plainFiles{Files: f})
+		all = append(all, plainFiles{Files: f, volume: newVolume(f)})
 	}
 	if !c.Host.Enabled {
 		return all
@@ -96,7 +97,7 @@ func (c Sources) patterns() []plainFiles {
 	for _, h := range hostLogs {
 		folds := !h.lines
 		for _, path := range h.paths {
-			all = append(all, plainFiles{Files{Path: filepath.Join(c.Host.Root, path), Tag: hostTag + h.name, Fold: &folds}, h})
+			all = append(all, plainFiles{Files: Files{Path: filepath.Join(c.Host.Root, path), Tag: hostTag + h.name, Fold: &folds}, host: h})
 		}
 	}
 	return all

@@ -3,7 +3,6 @@ package forwarder
 import (
 	"bytes"
 	"context"
-	"errors"
 	"hash/maphash"
 	"log/slog"
 	"slices"
@@ -53,7 +52,11 @@ type inbound struct {
 
 	appended func() // wakes the sender
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex      // guards what follows
+	gaps     map[string]*gap // by container id, while Docker's cache may have what did not reach us
+	came     chan<- string
+	before   map[string]map[string]had // how far streams were received by an earlier life
+	locals   map[string]bool           // containers of this host that the spool has marks of
 	streams  map[string]*inStream
 	waiting  []*inStream // lines pend in their folds
 	touched  []*inStream // in this batch
@@ -114,7 +117,7 @@ type inputRecord struct {
 func newInbound(cfg Record, folding *fold.Folder, sp *spool.Spool, log *slog.Logger, m *metrics, a *alarm) *inbound {
 	return &inbound{
 		folding: folding, spool: sp, log: log, metrics: m, alarm: a, began: time.Now(), parseJSON: cfg.ParseJSON,
-		streams: map[string]*inStream{}, builders: map[string]*inBuilder{}, moved: make(chan struct{}),
+		streams: map[string]*inStream{}, builders: map[string]*inBuilder{}, locals: map[string]bool{}, moved: make(chan struct{}),
 	}
 }
 
@@ -125,6 +128,9 @@ func (in *inbound) now() int64 { return in.began.UnixNano() + int64(time.Since(i
 func (in *inbound) Take(ctx context.Context, c *listen.Conn, entries []listen.Entry) (uint64, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if err := in.await(ctx, entries); err != nil {
+		return 0, err
+	}
 	if err := in.room(ctx); err != nil {
 		return 0, err
 	}
@@ -138,6 +144,10 @@ func (in *inbound) Take(ctx context.Context, c *listen.Conn, entries []listen.En
 			st := in.stream(e.Tag, e.Line)
 			again := st.again(c, e)
 			st.tell(c, e, now)
+			if st.local != "" && !again {
+				again = in.hear(st, e)
+				st.touch(in)
+			}
 			if again {
 				in.metrics.repeated.Inc()
 				continue
@@ -217,13 +227,17 @@ func (in *inbound) line(st *inStream, e *listen.Entry, at inLine) {
 	st.n++
 	at.n, at.clock = st.n, st.clock
 	st.lines = append(st.lines, at)
-	if !st.touched {
-		st.touched = true
-		in.touched = append(in.touched, st)
-	}
+	st.touch(in)
 	st.fold.Add(fold.Line{Text: l.Text, Time: st.clock, Read: st.clock, Pos: fold.Pos{Start: st.n, End: st.n + 1}, More: l.More}, st.emit)
 	if b := in.builders[st.tag]; b != nil {
 		in.sealFull(b)
+	}
+}
+
+func (st *inStream) touch(in *inbound) {
+	if !st.touched {
+		st.touched = true
+		in.touched = append(in.touched, st)
 	}
 }
 
@@ -261,6 +275,12 @@ func (in *inbound) extra(st *inStream, ev *fold.Event) fluent.Extra {
 		x.Level = ""
 	}
 	in.fields = slices.DeleteFunc(in.fields, func(f fluent.Field) bool { return st.fields.Has(f.Key) })
+	for _, p := range ev.Pos {
+		if l := st.at(p.Start); l != nil && l.back {
+			in.fields = append(in.fields, fluent.Field{Key: backField, Value: []byte("true")})
+			break
+		}
+	}
 	x.Fields = in.fields
 	if in.parseJSON {
 		x.JSON, in.joined = jsonOf(in.joined, ev)
@@ -327,6 +347,9 @@ func (in *inbound) endBatch(entries []listen.Entry, upto uint64) {
 	}
 	if r := in.inputOf(entries); r != nil {
 		in.queue = append(in.queue, r)
+	}
+	if n := len(in.queue); n > 0 { // in the last record, as the marks are: it is in the spool only if the others are
+		in.queue[n-1].Buf = in.hads(in.queue[n-1].Buf)
 	}
 	for _, st := range in.touched {
 		st.touched, st.dirty, st.emitted = false, false, false
@@ -430,11 +453,7 @@ func (in *inbound) append() bool {
 	}
 	in.queue = append(in.queue[:0], in.queue[n:]...)
 	if err != nil {
-		msg := "cannot write to the spool; Forward clients wait"
-		if errors.Is(err, spool.ErrFull) {
-			msg = "spool is full; Forward clients wait"
-		}
-		in.trouble.report(in.log, msg, err)
+		in.trouble.report(in.log, refusal(err)+"; Forward clients wait", err)
 	} else {
 		in.trouble.over(in.log, "spool takes records again; Forward clients are read on")
 	}

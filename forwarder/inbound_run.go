@@ -116,16 +116,47 @@ func (in *inbound) tick() {
 			}
 		}
 		in.endBatch(nil, in.last)
-		kept := in.waiting[:0]
-		for _, st := range in.waiting {
-			if st.waiting = len(st.lines) > 0; st.waiting {
-				kept = append(kept, st)
-			}
-		}
-		clear(in.waiting[len(kept):])
-		in.waiting = kept
+		in.dropIdle()
 		in.sweep(now)
 	}
+	in.arm()
+}
+
+// dropIdle takes the streams of which nothing pends any more off the list of those that wait.
+func (in *inbound) dropIdle() {
+	kept := in.waiting[:0]
+	for _, st := range in.waiting {
+		if st.waiting = len(st.lines) > 0; st.waiting {
+			kept = append(kept, st)
+		}
+	}
+	clear(in.waiting[len(kept):])
+	in.waiting = kept
+}
+
+// pends is how many bytes wait in the folds.
+func (in *inbound) pends() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.pending
+}
+
+// flush ends what waits in the folds, whatever might still come.
+func (in *inbound) flush() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.append() {
+		return // nothing more goes in before that
+	}
+	for _, st := range in.waiting {
+		st.fold.Flush(st.emit)
+		if !st.touched {
+			st.touched = true
+			in.touched = append(in.touched, st)
+		}
+	}
+	in.endBatch(nil, in.last)
+	in.dropIdle()
 	in.arm()
 }
 
@@ -159,23 +190,15 @@ func (in *inbound) arm() {
 
 // finish brings into the spool at stop what could not be brought there yet.
 func (in *inbound) finish(stopBy time.Time, hurry <-chan struct{}) {
-	ctx, cancel := context.WithDeadline(context.Background(), stopBy)
-	defer cancel()
-	for {
+	var events int64
+	if !awaitRoom(func() bool {
 		in.mu.Lock()
-		done, events := in.append(), in.building
-		in.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-			continue
-		case <-hurry:
-		case <-ctx.Done():
-		}
+		defer in.mu.Unlock()
+		done := in.append()
+		events = in.building
+		return done
+	}, stopBy, hurry) {
 		in.log.Error("spool is full at stop; events of Forward clients were not appended; clients that ask for acks send them again", "events", events)
-		return
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fluent"
 	"github.com/fairlead/fairlead/forwarder/fold"
@@ -36,6 +37,7 @@ type inStream struct {
 	clock       int64
 	gap         int64 // by which the next line is later
 	conn        *listen.Conn
+	nth         int   // lines that came over conn
 	waited      int64 // what conn had waited when the last line came
 	read        int64 // when that was
 	lastTime    int64
@@ -51,7 +53,12 @@ type inStream struct {
 	dirty     bool // a line was emitted that lies in an input record
 	emitted   bool // in this batch
 	memory    []byte
-	marked    bool // the spool has a mark of it
+	marked    bool   // the spool has a mark of it
+	local     string // first digits of the container's id, where it is one of this host and the source one of its streams
+	hadKey    string
+	had       had  // how far it was received
+	hadSaved  had  // the same by the marks in the spool
+	told      bool // a mark says its tag
 	partClock int64
 	partTime  int64
 }
@@ -61,7 +68,8 @@ type inLine struct {
 	n     int64
 	time  int64 // its own
 	clock int64
-	entry int // of the batch; -1: none
+	entry int  // of the batch; -1: none
+	back  bool // it was back-filled
 	input *inputRecord
 	index uint32 // in the input record
 }
@@ -80,6 +88,13 @@ func (in *inbound) stream(tag []byte, l *listen.Line) *inStream {
 	st := &inStream{key: string(k), tag: string(tag), fresh: true, clock: in.now()}
 	st.fold, st.names = in.folding.Stream(st.tag), in.hostNames(l.ContainerID)
 	st.emit = func(ev *fold.Event) { in.emit(st, ev) }
+	if source := string(l.Source); len(st.names) > 0 && (source == "stdout" || source == "stderr") {
+		st.local = shortID(string(l.ContainerID))
+		st.hadKey = hadPrefix + st.local + "\x00" + sourceKey(source)
+		st.had = in.before[st.local][sourceKey(source)]
+		st.hadSaved = st.had
+		in.locals[string(l.ContainerID)] = true
+	}
 	if m, ok := in.recalled.streams[st.key]; ok {
 		st.fold.SetMemory(m.memory)
 		st.memory, st.marked = m.memory, true
@@ -110,6 +125,13 @@ func (st *inStream) tell(c *listen.Conn, e *listen.Entry, now int64) {
 		default:
 			st.gap = max(min(idle, own+1e9), own-1e9-busy)
 		}
+	}
+	if st.nth++; c != st.conn {
+		st.nth = 1
+	}
+	// A driver that cannot connect holds one line. The next it reads, and gives its time, when it has sent that one.
+	if st.nth == 2 && st.lastTime < c.Since() && e.Time > c.Since()-int64(time.Second) {
+		st.gap = min(st.gap, max(0, e.Time-c.Since()))
 	}
 	st.fresh, st.recalled = false, false
 	st.conn, st.waited, st.read = c, waited, now
@@ -181,6 +203,7 @@ func (in *inbound) sweep(now int64) {
 		return
 	}
 	in.swept = now
+	in.forgetHads()
 	var idle []*inStream
 	for _, st := range in.streams {
 		if len(st.lines) == 0 && !st.touched {

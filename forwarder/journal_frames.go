@@ -2,9 +2,6 @@ package forwarder
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fold"
@@ -62,11 +59,7 @@ func (j *journalIn) append() bool {
 		j.appended()
 	}
 	if err != nil {
-		msg := "cannot write to the spool; the journal is not read"
-		if errors.Is(err, spool.ErrFull) {
-			msg = "spool is full; the journal is not read"
-		}
-		j.trouble.report(j.log, msg, err)
+		j.trouble.report(j.log, refusal(err)+"; the journal is not read", err)
 		return false
 	}
 	j.trouble.over(j.log, "spool takes records again; the journal is read on")
@@ -148,23 +141,39 @@ func (j *journalIn) note(now int64) {
 
 // finish brings into the spool at stop what could not be brought there yet. What is left is read from the journal again.
 func (j *journalIn) finish(stopBy time.Time, hurry <-chan struct{}) {
-	for {
+	var events int64
+	if !awaitRoom(func() bool {
 		j.mu.Lock()
-		done, n := j.append(), j.building
-		j.mu.Unlock()
-		if done {
-			return
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-			if time.Now().Before(stopBy) {
-				continue
-			}
-		case <-hurry:
-		}
-		j.log.Warn("spool is full at stop; events of the journal are read again after the next start", "events", n)
+		defer j.mu.Unlock()
+		done := j.append()
+		events = j.building
+		return done
+	}, stopBy, hurry) {
+		j.log.Warn("spool is full at stop; events of the journal are read again after the next start", "events", events)
+	}
+}
+
+// pends is how many bytes wait in the folds.
+func (j *journalIn) pends() (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, st := range j.streams {
+		n += st.fold.Pending()
+	}
+	return n
+}
+
+// flush ends what waits in the folds, whatever might still come. It is called when run has ended.
+func (j *journalIn) flush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.streams) == 0 {
 		return
 	}
+	for _, st := range j.streams {
+		st.fold.Flush(st.emit)
+	}
+	j.endBatch()
 }
 
 // books are the journal's part of the ledger. f is called while they are at rest.
@@ -180,8 +189,5 @@ func journalID(dst []byte, cursor string, ev *fold.Event) []byte {
 	h.text("journal")
 	h.text(cursor)
 	h.number(uint64(ev.Part))
-	var sum [16]byte
-	binary.BigEndian.PutUint64(sum[:], h[0])
-	binary.BigEndian.PutUint64(sum[8:], h[1])
-	return hex.AppendEncode(dst, sum[:])
+	return h.appendHex(dst)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder/fold"
@@ -39,6 +40,9 @@ type loop struct {
 	journal  *journalIn // for the books, as in
 	copies   *copies    // nil in tests
 	host     parse.Host
+	volumes  []*volume
+	foundSeq uint64       // the newest record of earlier lives
+	syncSoon func(uint64) // has the records up to one synced; nil in some tests
 
 	buf     []byte // the one read buffer of all files
 	scratch []byte // unescaped texts of one visit
@@ -55,9 +59,11 @@ type loop struct {
 
 	send func() // has the sender do what it can without waiting; nil in some tests
 	// lastTurn tells the sender that it is on its own from now on; nil in some tests.
-	lastTurn func()
-	hurry    <-chan struct{} // closed when a stop is to be short
-	stopBy   time.Time       // once it stops
+	lastTurn   func()
+	hurry      <-chan struct{} // closed when a stop is to be short
+	leaving    *atomic.Bool    // the host is about to end
+	gatherings []*gathering
+	stopBy     time.Time // once it stops
 }
 
 // run turns until the context ends, then brings into the spool what could not be read again.
@@ -79,13 +85,14 @@ func (l *loop) run(ctx context.Context) error {
 		l.pulse.Enter(&inTurn)
 		began := time.Now()
 		l.turn(began)
+		l.gathered()
 		if l.send != nil {
 			l.send()
 		}
 		for answered := false; !answered; {
 			select {
-			case answer := <-l.disc.questions:
-				answer <- l.status()
+			case ask := <-l.disc.questions:
+				ask(l)
 			default:
 				answered = true
 			}
@@ -98,7 +105,7 @@ func (l *loop) run(ctx context.Context) error {
 func (l *loop) next(began int64) int64 {
 	earliest := began + int64(turnEvery)
 	next := began + int64(slowest)
-	if l.out.waiting() {
+	if l.out.waiting() || len(l.gatherings) > 0 {
 		return earliest
 	}
 	for _, s := range l.sources {
@@ -136,6 +143,9 @@ func (l *loop) turn(began time.Time) {
 	if l.now-l.lastRun >= int64(time.Second) {
 		l.lastRun = l.now
 		l.rare()
+	}
+	for _, v := range l.volumes {
+		l.keep(v)
 	}
 	if !l.out.append() {
 		for _, s := range l.sources { // while the files wait, their rotation is followed

@@ -12,6 +12,7 @@ const (
 	lostDropOldest  = "drop_oldest"
 	lostSpoolDamage = "spool_damage"
 	lostJournal     = "journal_message"
+	lostVolume      = "max_bytes"
 )
 
 // metrics are those of the reading loop and of the books. The loop counts in plain fields and adds them up once a turn.
@@ -22,7 +23,7 @@ type metrics struct {
 
 	readBytes, readLines, foldEvents, foldLines, foldForced prometheus.Counter
 	brokenLines, nulSkipped, replaced, truncated, ended     prometheus.Counter
-	repeated                                                prometheus.Counter
+	repeated, backfilled, freedBytes                        prometheus.Counter
 	journalEntries, journalCopies, hostCopies               prometheus.Counter
 	journalLost, journalSuppressed                          prometheus.Counter
 	files, lag, detached                                    prometheus.Gauge
@@ -43,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	byReason := func(name, help string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"reason"})
 		reg.MustRegister(v)
-		for _, r := range []string{lostRotatedAway, lostTruncated, lostDetached, lostDamaged, lostStop, lostJournal} {
+		for _, r := range []string{lostRotatedAway, lostTruncated, lostDetached, lostDamaged, lostStop, lostJournal, lostVolume} {
 			v.WithLabelValues(r)
 		}
 		return v
@@ -63,11 +64,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		foldForced:        counter("fairlead_fold_forced_total", "Events forced out in parts because the folds held too much."),
 		replaced:          counter("fairlead_record_replaced_bytes_total", "Bytes that were not UTF-8 and became U+FFFD."),
 		repeated:          counter("fairlead_listen_repeated_total", "Lines that Forward clients sent again after a connection broke, dropped because the spool has them."),
+		backfilled:        counter("fairlead_listen_backfilled_total", "Lines that Docker's fluentd driver did not deliver while fairlead was away, taken from the engine's cache."),
 		journalEntries:    counter("fairlead_journal_entries_total", "Entries of the journal read."),
 		journalCopies:     counter("fairlead_journal_copies_total", "Entries of the journal left out because a log file has the same lines."),
 		hostCopies:        counter("fairlead_host_copies_total", "Lines of /var/log/messages left out because the journal or another log file has them."),
 		journalLost:       counter("fairlead_journal_lost_cursors_total", "Times the place in the journal was gone, so that entries behind it may never have been read."),
 		journalSuppressed: counter("fairlead_journal_suppressed_messages_total", "Messages of the units read that journald says it dropped, because they came too fast."),
+		freedBytes:        counter("fairlead_tail_freed_bytes_total", "Bytes on disk freed of log files that sources.files has fairlead look after."),
 		lostFiles:         byReason("fairlead_lost_files_total", "Log files of which a part was never read, of unknown size or as counted in fairlead_lost_bytes_total."),
 		lostBytes:         byReason("fairlead_lost_bytes_total", "Bytes of log files that were never read."),
 	}

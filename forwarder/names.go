@@ -41,7 +41,7 @@ func namesOf(c metadata.Container, labels []string) []name {
 // reserved are the fields that a label must not be called.
 var reserved = []string{
 	"log", "source", "container_id", "container_name", "ecs_cluster", "ecs_task_arn", "ecs_task_definition", "ecs_container_name",
-	instanceField, "level", "exception.class", "exception.message", "exception.frame", "part", "part_last", "_id",
+	instanceField, "level", "exception.class", "exception.message", "exception.frame", "part", "part_last", "_id", backField,
 }
 
 // validateNames names the first key that is wrong, its value and what would be accepted.

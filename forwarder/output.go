@@ -68,6 +68,13 @@ type record struct {
 	spool.Record
 	size    int // of the memory that it needs
 	sources []*source
+	reached []reached
+}
+
+// reached is where reading of a file would go on once a record is in the spool. It is noted where somebody wants to know.
+type reached struct {
+	file *openFile
+	off  int64
 }
 
 // retired is a file that is read no more. While it has no name it is the only copy of what it holds, so it is closed only when what
@@ -159,6 +166,11 @@ func (o *output) seal(b *builder) {
 	for _, s := range b.sources {
 		r.Buf = o.marks(r.Buf, s)
 		s.unmarked = false
+		if s.volume != nil {
+			for _, f := range s.files {
+				r.reached = append(r.reached, reached{f, f.marked})
+			}
+		}
 	}
 	r.size = max(built, len(r.Buf)) // compressed, it keeps the memory in which it was built
 	b.Buf, b.sources, b.last = nil, nil, r.size
@@ -213,6 +225,11 @@ func (o *output) append() bool {
 		for _, s := range r.sources {
 			s.lastSeq = r.Seq
 		}
+		for _, p := range r.reached {
+			at := point{r.Seq, p.off}
+			p.file.acked.note(at)
+			p.file.synced.note(at)
+		}
 		o.seq = r.Seq
 		o.size -= r.size
 		o.building -= int64(r.Events)
@@ -224,11 +241,7 @@ func (o *output) append() bool {
 		o.wake()
 	}
 	if err != nil {
-		msg := "cannot write to the spool; reading waits"
-		if errors.Is(err, spool.ErrFull) {
-			msg = "spool is full; reading waits"
-		}
-		o.trouble.report(o.log, msg, err)
+		o.trouble.report(o.log, refusal(err)+"; reading waits", err)
 		o.full = true
 		return false
 	}
@@ -236,6 +249,14 @@ func (o *output) append() bool {
 	o.full = false
 	o.letRetire()
 	return true
+}
+
+// refusal says in a log why the spool took no more.
+func refusal(err error) string {
+	if errors.Is(err, spool.ErrFull) {
+		return "spool is full"
+	}
+	return "cannot write to the spool"
 }
 
 // buffer finds or makes a buffer for a frame whose predecessor's record had the size given. There are two kinds, so that buffers are
@@ -311,6 +332,9 @@ func (o *output) letRetire() {
 			continue
 		}
 		safe = append(safe, r)
+		if r.file != nil && r.source.volume != nil {
+			r.source.isDone(r.file.ID, o.seq)
+		}
 		if r.file == nil {
 			for _, key := range r.source.stale {
 				o.spool.SetMark(key, nil)

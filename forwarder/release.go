@@ -16,6 +16,7 @@ type releaser struct {
 	mu    sync.Mutex // guards what follows
 	files []retired
 	seq   uint64
+	want  uint64 // the records up to here are wanted on disk
 }
 
 func newReleaser(sp *spool.Spool) *releaser {
@@ -33,6 +34,17 @@ func (r *releaser) add(files []retired, seq uint64) {
 	}
 }
 
+// syncTo has the records up to seq synced, without waiting for it.
+func (r *releaser) syncTo(seq uint64) {
+	r.mu.Lock()
+	r.want = max(r.want, seq)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
 func (r *releaser) run(ctx context.Context) error {
 	for {
 		select {
@@ -41,9 +53,12 @@ func (r *releaser) run(ctx context.Context) error {
 		case <-r.wake:
 		}
 		r.mu.Lock()
-		files, seq := r.files, r.seq
-		r.files = nil
+		files, seq, want := r.files, r.seq, r.want
+		r.files, r.want = nil, 0
 		r.mu.Unlock()
+		if want > 0 {
+			_ = r.spool.SyncTo(ctx, want) // asked for again if it has to be
+		}
 		deleted := false
 		for _, f := range files {
 			if f.file != nil {

@@ -24,6 +24,11 @@ func (l *loop) arrive() {
 func (l *loop) adopt(s *source) {
 	for _, f := range s.adopt(time.Unix(0, l.now)) {
 		f.unpacked = f.Packed()
+		if s.volume != nil && f.Known >= 0 { // what an earlier life read of it is in the spool or acknowledged
+			at := point{l.foundSeq, f.Offset()}
+			f.acked.note(at)
+			f.synced.note(at)
+		}
 		if f.AfterGap {
 			l.metrics.lostFiles.WithLabelValues(lostRotatedAway).Inc()
 			l.log.Error("log files were rotated away before they were read", "source", s.name, "goes_on_in", f.Path)
@@ -279,16 +284,17 @@ func (l *loop) giveUp(s *source) {
 }
 
 // finish brings into the spool, at stop, what could not be read again: deleted files are read to their end, and folds that hold
-// lines of them are flushed. All else stays where it is, before the marks.
+// lines of them are flushed. All else stays where it is, before the marks; on a host that is about to end that is nothing.
 func (l *loop) finish() error {
 	l.stopBy = time.Now().Add(l.cfg.Forward.Grace)
 	l.now = time.Now().UnixNano()
 	l.arrive()
+	leaving := l.leaving.Load()
 	for _, s := range l.sources {
 		l.adopt(s)
-		last := -1 // of those that are deleted
+		last := -1 // of those that cannot be read again
 		for i, f := range s.files {
-			if _ = f.Look(); f.Deleted() && !s.chain.Kept(f.File) {
+			if _ = f.Look(); leaving || f.Deleted() && !s.chain.Kept(f.File) {
 				last = i
 			}
 		}
@@ -308,12 +314,12 @@ func (l *loop) finish() error {
 			for {
 				s.more = true
 				n, err := l.read(s, f, visitBytes)
-				if err != nil || n == 0 || (l.out.full && !l.awaitRoom()) {
+				if err != nil || n == 0 || (l.out.full && !l.awaitRoom()) || leaving && !time.Now().Before(l.stopBy) {
 					break
 				}
 			}
 			l.lastLine(s, f)
-			if f.Size() > f.Offset() {
+			if f.Size() > f.Offset() && f.Deleted() {
 				l.metrics.lostBytes.WithLabelValues(lostStop).Add(float64(f.Size() - f.Offset()))
 				l.log.Error("deleted log file could not be read to its end before the stop", "path", f.Path, "unread_bytes", f.Size()-f.Offset())
 			}
@@ -328,7 +334,7 @@ func (l *loop) finish() error {
 		l.out.sealFull(s)
 	}
 	l.out.sealAll()
-	if !l.out.append() && !l.awaitRoom() {
+	if !l.awaitRoom() {
 		l.log.Error("spool is full at stop; what was not appended is read again, unless its file is gone", "records", len(l.out.sealed), "events", l.out.building)
 	}
 	l.metrics.flush()
@@ -342,18 +348,21 @@ func (l *loop) finish() error {
 }
 
 // awaitRoom waits at the stop until the spool takes what is sealed: for a file that is deleted there is no next time.
-func (l *loop) awaitRoom() bool {
-	for time.Now().Before(l.stopBy) {
-		if l.out.append() {
-			return true
+func (l *loop) awaitRoom() bool { return awaitRoom(l.out.append, l.stopBy, l.hurry) }
+
+// awaitRoom calls flush until it has brought everything into the spool, or the stop can wait no longer.
+func awaitRoom(flush func() bool, stopBy time.Time, hurry <-chan struct{}) bool {
+	for !flush() {
+		if !time.Now().Before(stopBy) {
+			return false
 		}
 		select {
-		case <-l.hurry:
+		case <-hurry:
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return false
+	return true
 }
 
 // report logs a failure when it begins or changes.

@@ -30,7 +30,11 @@ type source struct {
 	container metadata.Container
 	excluded  bool // it came to be known that it is not to be read
 
-	host *hostLog // nil: it is none
+	host   *hostLog // nil: it is none
+	volume *volume  // nil: its files are left to others
+	// doneSeq is, of each rotated file that was let go, the record up to which all its events are in the spool. Only with a volume.
+	doneSeq    map[tail.ID]uint64
+	doneBefore uint64 // the same of those that are not in it
 
 	tag     string
 	fold    *fold.Folder
@@ -88,6 +92,9 @@ type openFile struct {
 	unpacked bool         // it came from an archive: nothing is appended to it
 	tailAt   int64        // when the half-written last line was first seen
 	tailN    int          // its length then
+	marked   int64        // where reading would go on by the mark made last
+	acked    points       // only with a volume, as the next
+	synced   points
 }
 
 // stream is stdout or stderr of a container, or the one stream of a plain file.
@@ -175,6 +182,18 @@ func (s *source) prepare(now time.Time, tags tagTemplate) (bool, error) {
 	return true, err
 }
 
+// isDone notes that all events of a file that is let go are in records up to seq.
+func (s *source) isDone(id tail.ID, seq uint64) {
+	if s.doneSeq == nil || len(s.doneSeq) >= maxDone {
+		s.doneSeq = map[tail.ID]uint64{} // those forgotten are taken to be as new as the newest
+		s.doneBefore = seq
+	}
+	s.doneSeq[id] = seq
+}
+
+// maxDone is how many rotated files of a source are remembered that were not deleted.
+const maxDone = 1024
+
 // known says whether all is known that a container's configuration tells.
 func (s *source) known() bool {
 	c := s.found.Load()
@@ -257,6 +276,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 			m.Streams = append(m.Streams, sm)
 		}
 		m.Marker = f.Marker(high)
+		f.marked = m.resume()
 		l.value = m.append(l.value[:0])
 		dst = spool.AppendMark(dst, markKey(s.name, f.ID), l.value)
 	}

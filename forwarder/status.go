@@ -19,6 +19,7 @@ type Status struct {
 	Listen   listen.Status  `json:"listen"`
 	Host     []HostStatus   `json:"host,omitempty"`
 	Journal  JournalStatus  `json:"journal"`
+	Volumes  []VolumeStatus `json:"volumes,omitempty"`
 	Forward  fluent.Status  `json:"forward"`
 	Ledger   Ledger         `json:"ledger"`
 	// Stalled is set where the reading loop did not answer within a second.
@@ -86,7 +87,7 @@ func (f *Forwarder) Status() Status {
 		timeout := time.NewTimer(time.Second)
 		defer timeout.Stop()
 		select {
-		case disc.questions <- answer:
+		case disc.questions <- func(l *loop) { answer <- l.status() }:
 			disc.alarm.ring()
 			select {
 			case st := <-answer:
@@ -136,6 +137,7 @@ func (l *loop) status() Status {
 		},
 	}
 	st.Excluded = l.disc.excludedList()
+	st.Volumes = l.volumeStatus()
 	st.Ledger.balance()
 	for _, s := range l.sources {
 		o := SourceStatus{
@@ -177,7 +179,7 @@ func (b *Ledger) balance() {
 }
 
 // books shows the ledger to Prometheus.
-type books struct{ f *Forwarder }
+type books struct{ f *Forwarder } // nil: there is none
 
 var (
 	lostEvents = prometheus.NewDesc("fairlead_lost_events_total", "Events given up after they were read.", []string{"reason"}, nil)
@@ -193,16 +195,18 @@ func (b *books) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (b *books) Collect(ch chan<- prometheus.Metric) {
-	st := b.f.Status()
-	b.f.mu.Lock()
-	sp := b.f.spool
-	b.f.mu.Unlock()
-	var dropped, damaged int64
-	if sp != nil {
-		s := sp.Stats()
-		dropped, damaged = s.Dropped, s.Lost
+	var dropped, damaged, off int64
+	if b.f != nil {
+		off = b.f.Status().Ledger.Imbalance
+		b.f.mu.Lock()
+		sp := b.f.spool
+		b.f.mu.Unlock()
+		if sp != nil {
+			s := sp.Stats()
+			dropped, damaged = s.Dropped, s.Lost
+		}
 	}
 	ch <- prometheus.MustNewConstMetric(lostEvents, prometheus.CounterValue, float64(dropped), lostDropOldest)
 	ch <- prometheus.MustNewConstMetric(lostEvents, prometheus.CounterValue, float64(damaged), lostSpoolDamage)
-	ch <- prometheus.MustNewConstMetric(imbalance, prometheus.GaugeValue, float64(st.Ledger.Imbalance))
+	ch <- prometheus.MustNewConstMetric(imbalance, prometheus.GaugeValue, float64(off))
 }

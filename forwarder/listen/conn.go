@@ -35,6 +35,7 @@ type Conn struct {
 	id   string
 	peer string
 
+	since     int64
 	freeSince atomic.Int64 // when it began to wait for the client; 0 while we are at work on what the client sent
 	freeTotal int64        // how long it has waited, ever
 
@@ -61,7 +62,7 @@ func newConn(s *Server, nc net.Conn, id string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{s: s, nc: nc, raw: raw, id: id, peer: nc.RemoteAddr().String()}
+	c := &Conn{s: s, nc: nc, raw: raw, id: id, since: s.now(), peer: nc.RemoteAddr().String()}
 	if nc.RemoteAddr().Network() == "unix" {
 		c.peer = "unix socket"
 		_ = raw.Control(func(fd uintptr) {
@@ -94,6 +95,9 @@ func (c *Conn) Waiting() (since int64, ok bool) {
 
 // Waited is how long it has waited for its client in all. It is for the Sink, during Take.
 func (c *Conn) Waited() int64 { return c.freeTotal }
+
+// Since is when the connection was made, or taken over from the process before.
+func (c *Conn) Since() int64 { return c.since }
 
 // Peer names the client for a log.
 func (c *Conn) Peer() string { return c.peer }

@@ -25,18 +25,19 @@ func newWorkspace() *workspace {
 
 // memory hands out the memory of all connections.
 type memory struct {
-	free chan *workspace // a nil one is made when it is taken first
+	free chan struct{} // who takes one out may have a workspace
 
-	mu      sync.Mutex // guards what follows
-	large   int        // bytes reserved
-	over    *Conn      // the one connection that may go beyond largeBytes, so that somebody always can finish
+	mu      sync.Mutex   // guards what follows
+	made    []*workspace // and free; the one used last is taken first, so that no more are made than ever were at work together
+	large   int          // bytes reserved
+	over    *Conn        // the one connection that may go beyond largeBytes, so that somebody always can finish
 	changed chan struct{}
 }
 
 func newMemory() *memory {
-	m := &memory{free: make(chan *workspace, workspaces), changed: make(chan struct{})}
+	m := &memory{free: make(chan struct{}, workspaces), changed: make(chan struct{})}
 	for range workspaces {
-		m.free <- nil
+		m.free <- struct{}{}
 	}
 	return m
 }
@@ -44,8 +45,8 @@ func newMemory() *memory {
 // try takes a workspace if one is free.
 func (m *memory) try() *workspace {
 	select {
-	case w := <-m.free:
-		return made(w)
+	case <-m.free:
+		return m.take()
 	default:
 		return nil
 	}
@@ -54,17 +55,22 @@ func (m *memory) try() *workspace {
 // get waits for a workspace.
 func (m *memory) get(ctx context.Context) (*workspace, error) {
 	select {
-	case w := <-m.free:
-		return made(w), nil
+	case <-m.free:
+		return m.take(), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func made(w *workspace) *workspace {
-	if w == nil {
-		w = newWorkspace()
+func (m *memory) take() *workspace {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last := len(m.made) - 1
+	if last < 0 {
+		return newWorkspace()
 	}
+	w := m.made[last]
+	m.made = m.made[:last]
 	return w
 }
 
@@ -72,7 +78,10 @@ func (m *memory) put(w *workspace) {
 	clear(w.entries)
 	clear(w.lines)
 	w.entries, w.lines = w.entries[:0], w.lines[:0]
-	m.free <- w
+	m.mu.Lock()
+	m.made = append(m.made, w)
+	m.mu.Unlock()
+	m.free <- struct{}{}
 }
 
 // reserve waits until n more bytes may be taken for the message of a connection.

@@ -402,6 +402,8 @@ func (s *Server) leave() {
 			if err := s.keepRest(c); err != nil {
 				s.log.Warn("message of a Forward client is lost, unless the client sends it again", "peer", c.peer, "err", err)
 			}
+		} else {
+			c.keep() // one that has carried nothing yet too: its first message may lie in it, or be on its way
 		}
 		left.conns = append(left.conns, open{c.nc, c.id, c.rest})
 	}
