@@ -69,6 +69,9 @@ func TestBash(t *testing.T) {
 		`echo A=1 > T; echo B=2 > T; echo C=3 >> T`,
 		`true && echo A=1 >> T; false || echo B=2 >> T; false && echo C=3 >> T; true || echo D=4 >> T; ! false && echo E=5 >> T`,
 		`if true; then echo A=1 >> T; else echo B=2 >> T; fi; if false; then echo C=3; elif true; then echo D=4; fi >> T`,
+		`E=prod; if [ "$E" = prod ]; then C=p; elif [ "$E" = dev ]; then C=d; else C=x; fi; echo A=$C >> T`,
+		`E=prod; [[ $E == dev ]] && echo A=1 >> T; [[ -n $E && ! ( $E != prod ) ]] && echo B=2 >> T; [ -z "$E" ] || echo C=3 >> T; test ! "$E" || echo D=4 >> T`,
+		`E=b; case $E in a) echo A=1;; b|c) echo B=2;; *) echo C=3;; esac >> T; case "x y" in "x y") echo D=4 >> T; esac; case $E in z) echo E=5 >> T;; esac`,
 		`exec 3>&1; exec >> T; echo A=1; echo B=2 >&2; echo C=3`,
 		`echo A=1 >&2 >> T; echo B=2 2>/dev/null >> T; echo C=3 >> T 2>&1`,
 		`bash -c 'echo A=1 >> T'; sh -c "echo B=2 >> T"; eval 'echo C=3 >> T'; eval echo D=4 '>>' T`,
@@ -106,6 +109,21 @@ wait`,
 		`echo -E 'a\nb' >> T; echo -- x >> T; echo -x y >> T; echo - >> T`,
 		`printf '%b\n' 'a\tb' >> T; printf -- '%s\n' x >> T; printf '%5s|%-5s|\n' a b >> T`,
 		`printf '%s\n' 'ECS_CLUSTER=a' 'ECS_X=["y"]' | sudo_none=1 tee -a T >/dev/null`,
+		"cat <<EOF >> T\nA=1\nB=2\n",
+		"echo A=1 >> T\ncat <<'EOF' >> T\nB=$x\n EOF2\nC=3",
+		"f() { cat >> T <<-EOF\n\tA=$1\n\tEOF\n}\nf x\nf y\n",
+		"cat <<A >> T; cat <<B >> T\n1=1\nA\n2=2\nB\n",
+		`tee -a T <<< "A=1" >/dev/null; tee T >/dev/null <<EOF
+B=2
+EOF`,
+		"cat > x <<EOF\nA=1\nB=2\nEOF\ncp x T; echo C=3 >> x; cat x >> T; mv -f x T; echo D=4 >> T",
+		"echo A=1 > x; echo B=2 > y; cat x y > T; cat y x | tee -a T >/dev/null; cat < x >> T; install -m 644 y T",
+		"echo A=1 > x; cp x y; rm x; echo B=2 >> y; cat y > T; > y; cat y >> T; echo end >> T",
+		"cat > x.sh <<'EOF'\n#!/bin/bash\necho A=1 >> T\necho B=$((1+1)) >> T\nEOF\nbash x.sh; chmod +x x.sh; ./x.sh",
+		`export X=1; Y=2; Y=3 bash -c 'echo A=$X$Y >> T'; X=4; sh -c 'echo B=$X >> T'; export Z; Z=5`,
+		`set -euo pipefail; X=; echo "A=${X:-none}" >> T; : "${Y:=dflt}"; echo B=$Y >> T`,
+		`readonly C=blue; declare -r D=x; echo "$C-$D" >> T; local_var=1 && echo $local_var >> T`,
+		`[[ a == a ]] && echo A=1 >> /dev/null; echo B=2 >> T`,
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			script = file.ReplaceAllString(script, Target)

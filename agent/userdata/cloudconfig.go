@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -11,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/fairlead/fairlead/internal/document"
+	"github.com/fairlead/fairlead/internal/near"
 )
 
 var (
@@ -18,6 +20,9 @@ var (
 	jinjaHoles = regexp.MustCompile(`\{\{[^{}\n]*\}\}`)
 	shellLine  = regexp.MustCompile(`(?m)^\s*(sudo\s+)?(echo|cat|printf|export|yum|dnf|apt-get|systemctl|mkdir|aws|set)\s`)
 )
+
+// configLines are what would stand in Target itself.
+var configLines = regexp.MustCompile(`^(\s*(#.*)?\n)*\s*(ECS|AWS|NON_?ECS)_[A-Z0-9_]+=`)
 
 func looksLikeShell(body string) bool { return shellLine.MatchString(body) }
 
@@ -49,8 +54,11 @@ func (r *reader) parseYAML(t text) (body ast.Node) {
 				line, column = e.GetToken().Position.Line, e.GetToken().Position.Column
 			}
 		}
-		message, _, _ = strings.Cut(message, "\n")
-		r.report(t.at(line, column), document.Error, "cloud-config: "+message, "")
+		fix := ""
+		if strings.Contains(message, "'\t'") {
+			fix = "indent with blanks, not with tabs"
+		}
+		r.report(t.at(line, column), document.Error, message, fix) // as package document does, which reads the same text
 		return nil
 	}
 	for _, d := range f.Docs {
@@ -99,6 +107,10 @@ func (r *reader) mergeCloudConfigs() {
 		}
 		for it := m.MapRange(); it.Next(); {
 			key := it.Key().String()
+			if key != "fairlead" && near.Word(key, []string{"fairlead"}) != "" {
+				at := it.Key().GetToken().Position
+				r.report(t.at(at.Line, at.Column), document.Warning, fmt.Sprintf("%s: neither cloud-init nor fairlead knows this key", clip(key)), "did you mean fairlead?")
+			}
 			if old, ok := last[key]; ok && (key == "write_files" || key == "bootcmd" || key == "runcmd") {
 				at := it.Key().GetToken().Position
 				r.report(t.at(at.Line, at.Column), document.Warning, fmt.Sprintf("cloud-init takes this %s instead of that in line %d of %s, not both",
@@ -146,8 +158,8 @@ func (r *reader) commands(t text, n ast.Node, when stage, name string) {
 		}
 		r.writes = r.writes[:before]
 	}
-	if when == bootcmd && len(out) > 0 {
-		r.report(out[0].at, document.Warning, "bootcmd runs at every boot: the file grows with each", "use write_files or a shell script part, which run once")
+	if i := slices.IndexFunc(out, func(c chunk) bool { return !c.once && !c.truncate }); when == bootcmd && i >= 0 {
+		r.report(out[i].at, document.Warning, "bootcmd runs at every boot: the file grows with each", "write cloud-init-per once NAME before the command, or use a shell script part")
 	}
 	r.writes = append(r.writes, write{when, name, out})
 }
@@ -167,13 +179,28 @@ func (r *reader) writeFiles(t text, n ast.Node) {
 			continue
 		}
 		fields := map[string]ast.Node{}
+		binary := false // YAML itself says that the content is base64
 		for it := m.MapRange(); it.Next(); {
 			fields[it.Key().String()] = plainNode(it.Value())
+			if tag, ok := it.Value().(*ast.TagNode); ok && it.Key().String() == "content" {
+				binary = strings.HasSuffix(tag.Start.Value, "!binary")
+			}
 		}
 		name := scalarText(fields["path"])
-		if path.Clean(name) != Target {
-			if name == "ecs.config" {
-				r.report(placeOf(t, fields["path"]), document.Error, "a relative path", "write "+Target)
+		switch {
+		case path.Clean(name) == Target:
+		case name == "ecs.config":
+			r.report(placeOf(t, fields["path"]), document.Error, "a relative path: this is /ecs.config, which the agent does not read", "write "+Target)
+		default:
+			if misnamed.MatchString(path.Clean(name)) {
+				r.report(placeOf(t, fields["path"]), document.Error, path.Clean(name)+" is not the file that the agent reads", "write "+Target)
+			}
+			if body, err := decodeContent(scalarText(fields["content"]), scalarText(fields["encoding"])); err == nil && path.IsAbs(name) && !isTrue(scalarText(fields["append"])) && len(r.files) < maxFiles {
+				at := scalarAt(t, fields["content"])
+				if body != at.body {
+					at.flat = true
+				}
+				r.files[path.Clean(name)] = &output{chunks: []chunk{{text: body, at: at.at(1, 1), rising: !at.flat}}}
 			}
 			continue
 		}
@@ -184,7 +211,13 @@ func (r *reader) writeFiles(t text, n ast.Node) {
 			r.report(placeOf(t, c), document.Warning, "what stands at this address is known only at boot: left to cloud-init", "")
 			continue
 		}
-		body, err := decodeContent(content.body, scalarText(fields["encoding"]))
+		body, err := content.body, error(nil)
+		if binary {
+			body, err = decodeContent(body, "b64")
+		}
+		if err == nil {
+			body, err = decodeContent(body, scalarText(fields["encoding"]))
+		}
 		if err != nil {
 			r.report(placeOf(t, fields["content"]), document.Error, fmt.Sprintf("the content cannot be decoded: %v", err), "")
 			continue
@@ -192,7 +225,7 @@ func (r *reader) writeFiles(t text, n ast.Node) {
 		if body != content.body {
 			content.body, content.flat = body, true
 		}
-		if scalarText(fields["append"]) != "true" {
+		if !isTrue(scalarText(fields["append"])) {
 			out = append(out, chunk{truncate: true, at: placeOf(t, fields["path"])})
 		}
 		if content.body != "" {
@@ -202,6 +235,15 @@ func (r *reader) writeFiles(t text, n ast.Node) {
 	if len(out) > 0 {
 		r.writes = append(r.writes, write{writeFiles, "write_files", out})
 	}
+}
+
+// isTrue is cloud-init's idea of it.
+func isTrue(s string) bool {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "true", "1", "on", "yes":
+		return true
+	}
+	return false
 }
 
 func decodeContent(body, encoding string) (string, error) {
@@ -215,6 +257,9 @@ func decodeContent(body, encoding string) (string, error) {
 		}
 		return plain, nil
 	case "gz+base64", "gzip+base64", "gz+b64", "gzip+b64":
+		if strings.HasPrefix(body, "\x1f\x8b") {
+			return gunzip(body) // YAML's !!binary has undone the base64
+		}
 		packed, ok := decodeBase64(body)
 		if !ok {
 			return "", fmt.Errorf("not base64")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
@@ -34,6 +35,7 @@ func (s *shell) call(st *syntax.Stmt, c *syntax.CallExpr) outcome {
 		before := maps.Clone(s.vars)
 		for _, a := range c.Assigns {
 			s.assign(a)
+			s.export(a.Name.Value)
 		}
 		defer func() { s.vars = before }()
 	}
@@ -45,6 +47,7 @@ var runners = map[string]string{"sudo": "ugpChrtUD", "env": "uCS", "nohup": "", 
 
 // run follows a command with expanded arguments. words are the arguments as written, where they correspond.
 func (s *shell) run(pos syntax.Pos, args []string, words []*syntax.Word) outcome {
+	args, words = s.typed(pos, args, words)
 	name := path.Base(args[0])
 	if strings.HasPrefix(args[0], "./") || isUnknown(args[0]) {
 		name = args[0]
@@ -98,7 +101,7 @@ func (s *shell) run(pos syntax.Pos, args []string, words []*syntax.Word) outcome
 		return s.cat(pos, rest)
 	case "tee":
 		return s.tee(pos, rest, words)
-	case ":", "true", "chmod", "chown", "chgrp", "touch", "mkdir", "set", "shopt", "ulimit", "umask", "sync", "restorecon", "hash", "trap", "wait", "alias", "logger", "sleep":
+	case ":", "true", "chmod", "chown", "chgrp", "touch", "mkdir", "set", "shopt", "ulimit", "umask", "sync", "restorecon", "hash", "wait", "alias", "logger", "sleep":
 		return succeeds
 	case "false":
 		return fails
@@ -138,25 +141,54 @@ func (s *shell) run(pos syntax.Pos, args []string, words []*syntax.Word) outcome
 		if slices.ContainsFunc(rest, s.isTarget) {
 			s.empty(pos)
 		}
+		for _, a := range rest {
+			delete(s.files, s.abs(a))
+		}
 		return succeeds
 	case "truncate":
 		if slices.ContainsFunc(rest, s.isTarget) {
 			s.empty(pos)
 		}
 		return succeeds
+	case "cloud-init-per": // FREQUENCY NAME COMMAND...
+		if len(rest) < 3 {
+			return unsure
+		}
+		sub := s.sub()
+		sub.once = rest[0] != "always"
+		if words != nil {
+			words = words[3:]
+		}
+		return sub.run(pos, rest[2:], words)
 	case "systemctl", "service", "initctl", "start", "restart":
 		s.service(pos, name, rest)
 	case "source", ".":
 		s.forgetAll()
 	case "let":
 		s.forgetAll()
-	case "test", "[", "grep", "egrep", "fgrep", "ls", "stat", "head", "tail", "wc", "diff", "md5sum", "sha256sum", "file", "id", "which", "type":
-		s.unseen(pos, name)
-	default:
-		if i := slices.IndexFunc(rest, s.mentionsTarget); i >= 0 && s.out.kind != target {
-			s.r.report(s.at(pos), document.Warning, fmt.Sprintf("what %s does to %s is known only when the script runs: left to the script", name, Target), "")
+	case "test", "[":
+		return s.test(rest)
+	case "trap":
+		if len(rest) > 1 && strings.Contains(rest[0], Target) {
+			s.r.report(s.at(pos), document.Warning, "what is done at the end of the script, or on a signal, is left to the script", "write "+Target+" where the script gets to for sure")
 		}
+		return succeeds
+	case "su", "runuser":
+		if i := slices.IndexFunc(rest, func(a string) bool { return a == "-c" || a == "--command" }); i >= 0 && i+1 < len(rest) {
+			return s.child().inner(rest[i+1], place, nil)
+		}
+		return s.other(pos, name, rest)
+	case "grep", "egrep", "fgrep", "ls", "stat", "head", "tail", "wc", "diff", "md5sum", "sha256sum", "file", "id", "which", "type":
 		s.unseen(pos, name)
+	case "cp", "mv", "install":
+		return s.copied(pos, name, rest)
+	default:
+		if strings.Contains(args[0], "/") {
+			if body := s.content(args[0]); body != nil {
+				return s.child().fed(body, pos)
+			}
+		}
+		return s.other(pos, name, rest)
 	}
 	return unsure
 }
@@ -326,6 +358,24 @@ func plainVerbs(format string) bool {
 // cat passes on what it is fed; what other files hold is not known.
 func (s *shell) cat(pos syntax.Pos, args []string) outcome {
 	files := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") && a != "-" })
+	var feed []chunk
+	for _, name := range files {
+		if name == "-" {
+			break
+		}
+		one := s.content(name)
+		if one == nil {
+			s.unseen(pos, "cat")
+			return unsure
+		}
+		feed = append(feed, one.chunks...)
+	}
+	if len(files) > 0 && feed != nil {
+		for _, c := range feed {
+			s.write(c)
+		}
+		return succeeds
+	}
 	if len(files) > 1 || len(files) == 1 && files[0] != "-" || s.in == nil {
 		s.unseen(pos, "cat")
 		return unsure
@@ -335,6 +385,88 @@ func (s *shell) cat(pos syntax.Pos, args []string) outcome {
 	}
 	s.in = &sink{kind: buffer, config: s.out.config}
 	return succeeds
+}
+
+// copied follows cp, mv and install: of files that the script wrote itself it is known what they hold.
+func (s *shell) copied(pos syntax.Pos, name string, args []string) outcome {
+	var files []string
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; {
+		case name == "install" && len(a) == 2 && strings.Contains("mogt", a[1:]), a == "-t" || a == "-S":
+			i++
+		case !strings.HasPrefix(a, "-"):
+			files = append(files, a)
+		}
+	}
+	if len(files) != 2 || hasUnknown(files) {
+		return s.other(pos, name, args)
+	}
+	from, to := s.abs(files[0]), s.abs(files[1])
+	if strings.HasSuffix(files[1], "/") || to == path.Dir(Target) {
+		to = path.Join(to, path.Base(from))
+	}
+	feed := s.content(from)
+	if feed == nil || s.maybe > 0 {
+		return s.other(pos, name, []string{from, to})
+	}
+	out := s.out
+	s.out = s.file(to, pos, false)
+	for _, c := range feed.chunks {
+		s.write(c)
+	}
+	s.out = out
+	if name == "mv" {
+		delete(s.files, from)
+	}
+	return succeeds
+}
+
+// other is a command that is not followed: what it does to files is not known.
+func (s *shell) other(pos syntax.Pos, name string, args []string) outcome {
+	fed := s.in != nil && slices.ContainsFunc(s.in.chunks, func(c chunk) bool { return strings.Contains(c.text, Target) })
+	if (s.touches(name, args) || fed) && s.out.kind != target {
+		s.r.report(s.at(pos), document.Warning, fmt.Sprintf("what %s does to %s is known only when the script runs: left to the script", name, Target), "")
+	}
+	for _, a := range args {
+		delete(s.files, s.abs(a))
+	}
+	s.unseen(pos, name)
+	return unsure
+}
+
+// touches tells whether a command that is not followed may write to Target.
+func (s *shell) touches(name string, args []string) bool {
+	switch name {
+	case "docker", "podman", "dos2unix", "less", "more", "sort", "uniq", "cut", "shred", "lsattr", "getfacl", "setfacl", "md5", "sha1sum", "base64", "gzip", "nl", "od", "hexdump", "xxd", "column":
+		return false
+	case "awk", "gawk", "mawk":
+		return slices.Contains(args, "inplace") && slices.ContainsFunc(args, s.mentionsTarget)
+	case "aws", "scp", "rsync", "cp", "gsutil": // the last is where to
+		files := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
+		if n := len(files); n > 1 && s.isTarget(files[n-2]) {
+			return s.isTarget(files[n-1])
+		}
+	}
+	return slices.ContainsFunc(args, s.mentionsTarget)
+}
+
+// typed makes of a command what was typed before an editor or a web page had its way: blanks and dashes of typography.
+func (s *shell) typed(pos syntax.Pos, args []string, words []*syntax.Word) ([]string, []*syntax.Word) {
+	if strings.ContainsAny(args[0], "\u00a0\u2007\u202f") && !isUnknown(args[0]) {
+		s.r.report(s.at(pos), document.Error, "a blank that is none for the shell (copied from a web page?): bash looks for a command of that name; read as a blank", "type the line anew")
+		args = append(strings.Fields(args[0]), args[1:]...) // Unicode's blanks
+		words = nil
+	}
+	switch path.Base(args[0]) {
+	case "tee", "echo", "cat", "bash", "sh", "sudo":
+		if len(args) > 1 && (strings.HasPrefix(args[1], "–") || strings.HasPrefix(args[1], "—")) {
+			_, n := utf8.DecodeRuneInString(args[1])
+			s.r.report(s.at(pos), document.Error, fmt.Sprintf("%q begins with a dash that is none for the shell (copied from a web page?): %s does not take it for an option; read as one", clip(args[1]), path.Base(args[0])), "type the line anew")
+			args = slices.Clone(args)
+			args[1] = "-" + args[1][n:]
+		}
+	}
+	return args, words
 }
 
 func (s *shell) tee(pos syntax.Pos, args []string, words []*syntax.Word) outcome {
@@ -410,7 +542,7 @@ func (s *shell) function(body *syntax.Stmt, args []string) outcome {
 
 // subshell follows sh -c 'text', and a script that is fed in.
 func (s *shell) subshell(pos syntax.Pos, args []string, place syntax.Pos) outcome {
-	sub := s.sub()
+	sub := s.child()
 	for i, a := range args {
 		switch {
 		case strings.HasPrefix(a, "-") && strings.Contains(a, "c") && !strings.HasPrefix(a, "--"):
@@ -420,6 +552,9 @@ func (s *shell) subshell(pos syntax.Pos, args []string, place syntax.Pos) outcom
 		case strings.HasPrefix(a, "-") && a != "-":
 			continue
 		case a != "-":
+			if body := s.content(a); body != nil {
+				return sub.fed(body, pos)
+			}
 			s.unseen(pos, a)
 			return unsure
 		}
@@ -428,11 +563,16 @@ func (s *shell) subshell(pos syntax.Pos, args []string, place syntax.Pos) outcom
 		s.unseen(pos, "the shell")
 		return unsure
 	}
+	return sub.fed(s.in, pos)
+}
+
+// fed follows a script that the script has written.
+func (s *shell) fed(body *sink, pos syntax.Pos) outcome {
 	var b strings.Builder
-	for _, c := range s.in.chunks {
+	for _, c := range body.chunks {
 		b.WriteString(c.text)
 	}
-	return sub.inner(b.String(), pos, s.in.chunks)
+	return s.inner(b.String(), pos, body.chunks)
 }
 
 // inner follows a script in the script.
@@ -473,7 +613,7 @@ func (s *shell) service(pos syntax.Pos, name string, args []string) {
 			switch {
 			case name == "systemctl" && verb == "":
 				verb = a
-			case a == "ecs" || a == "docker" || a == "amazon-ecs-agent":
+			case a == "ecs" || a == "docker" || a == "amazon-ecs-agent" || a == "fairlead-render":
 				units = append(units, a)
 			case name == "service":
 				verb = a

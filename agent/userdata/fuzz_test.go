@@ -3,6 +3,7 @@ package userdata
 import (
 	"encoding/base64"
 	"reflect"
+	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -17,17 +18,28 @@ var seeds = []string{
 	"#include\nhttp://x/y\n", "\x1f\x8b\x08\x00", "#!/bin/bash\nX=$((1 << 62)); echo ${X:1:2} $((1/0)) ${!X} ${X//a/b} {1..99999999} >> /etc/ecs/ecs.config\n",
 }
 
+// bounded reads data and checks what that costs.
+func bounded(t *testing.T, data []byte) Document {
+	t.Helper()
+	allocated := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(allocated)
+	before, begun := allocated[0].Value.Uint64(), time.Now()
+	d := Read("user-data", data)
+	took := time.Since(begun)
+	metrics.Read(allocated)
+	if used := allocated[0].Value.Uint64() - before; took > 30*time.Second || used > 1<<30 {
+		t.Errorf("%d bytes took %s and %d MiB", len(data), took, used>>20)
+	}
+	return d
+}
+
 // Whatever the bytes: reading ends soon, a line is a line, findings have places, and packing changes nothing.
 func FuzzRead(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		begun := time.Now()
-		d := Read("user-data", data)
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("%d bytes took %s", len(data), took)
-		}
+		d := bounded(t, data)
 		for _, l := range d.Lines {
 			if strings.Contains(l.Text, "\n") || isUnknown(l.Text) {
 				t.Errorf("line %q", l.Text)
@@ -74,19 +86,18 @@ func TestHostile(t *testing.T) {
 		"pipes":               "#!/bin/bash\n" + strings.Repeat("echo a | ", 20_000) + "cat\n",
 		"parts":               "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n" + strings.Repeat("--B\n\n", 50_000),
 		"nested MIME":         strings.Repeat("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n--B\n", 2_000),
-		"a bomb":              zip(t, strings.Repeat("\x00", 200<<20)),
+		"a bomb":              zip(t, strings.Repeat("\x00", 8<<20)),
 		"quotes that run on":  "#!/bin/bash\n" + strings.Repeat("echo A=[\"x\\\"] >> /etc/ecs/ecs.config\n", 3_000),
 		"unclosed documents":  "#!/bin/bash\n" + strings.Repeat("cat <<EOF >> /etc/ecs/ecs.config\n", 5_000),
 		"arithmetic":          "#!/bin/bash\necho $((" + strings.Repeat("(", 50_000) + "\n",
 		"arithmetic, no end":  "#!/bin/bash\nX=X; echo $((X)) $((2**99999999)) >> /etc/ecs/ecs.config\n",
+		"copies":              "#!/bin/bash\n> /tmp/x\n" + strings.Repeat("echo A >> /tmp/x\n", 2_300) + strings.Repeat("cp /tmp/x /tmp/y; cat /tmp/y /tmp/x > /tmp/z\n", 1_000) + "cat /tmp/z > /etc/ecs/ecs.config\n",
+		"a file of itself":    "#!/bin/bash\necho A=1 > /tmp/x\n" + strings.Repeat("cat /tmp/x /tmp/x > /tmp/y; cp /tmp/y /tmp/x\n", 1_000) + "cp /tmp/x /etc/ecs/ecs.config\n",
+		"a script of itself":  "#!/bin/bash\necho 'bash /tmp/x; bash /tmp/x' > /tmp/x\nbash /tmp/x\n",
 		"too much altogether": strings.Repeat("x", 2<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
-			begun := time.Now()
-			d := Read("user-data", []byte(text))
-			if took := time.Since(begun); took > 10*time.Second {
-				t.Errorf("took %s", took)
-			}
+			d := bounded(t, []byte(text))
 			if len(d.Findings) > maxFindings {
 				t.Errorf("%d findings", len(d.Findings))
 			}

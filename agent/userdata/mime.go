@@ -5,6 +5,8 @@ import (
 	"io"
 	"mime"
 	"mime/quotedprintable"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/internal/document"
@@ -18,11 +20,13 @@ const fairleadType = "application/vnd.fairlead+yaml"
 func isMIMEMessage(body string) bool {
 	head := strings.ToLower(body[:min(len(body), 4096)])
 	head = strings.TrimLeft(head, "\ufeff \t\r\n")
-	if strings.HasPrefix(head, "#") || strings.HasPrefix(head, "{") {
+	if strings.HasPrefix(head, "{") || slices.ContainsFunc(prefixes, func(p prefix) bool { return strings.HasPrefix(head, p.begins) }) {
 		return false
 	}
 	return strings.HasPrefix(head, "mime-version:") || strings.Contains(head, "\nmime-version:")
 }
+
+var mimeHeader = regexp.MustCompile(`(?mi)^(mime-version|content-type):`)
 
 // header is the head of a message or part.
 type header map[string]string
@@ -106,6 +110,19 @@ func (r *reader) mime(t text, depth int) {
 		t = t.part(i, len(t.body))
 	}
 	h, start, _ := head(t.body)
+	if len(h) == 0 {
+		// An mbox's line is a part of the format; before anything else the header is not seen.
+		i := mimeHeader.FindStringIndex(t.body)
+		if i == nil {
+			r.other(t)
+			return
+		}
+		if before := strings.TrimSpace(t.body[:i[0]]); !strings.HasPrefix(before, "From ") || strings.Contains(before, "\n") {
+			r.report(t.at(1, 1), document.Error, "text before the MIME header: cloud-init sees no header then, and reads none of the parts", "let the first line be: MIME-Version: 1.0")
+		}
+		t = t.part(i[0], len(t.body))
+		h, start, _ = head(t.body)
+	}
 	kind, params := h.contentType()
 	if !strings.HasPrefix(kind, "multipart/") {
 		r.part(t, h, start, depth)
@@ -119,12 +136,17 @@ func (r *reader) mime(t text, depth int) {
 			return
 		}
 	}
+	if other := guessBoundary(t.body[start:]); other != "" && !strings.HasPrefix(t.body[start:], "--"+boundary) && !strings.Contains(t.body[start:], "\n--"+boundary) {
+		r.report(t.at(1, 1), document.Error, fmt.Sprintf("no part begins with the boundary %q that the MIME header names: cloud-init sees no parts; read as if it named %q", clip("--"+boundary), clip("--"+other)),
+			fmt.Sprintf("write: boundary=%q", clip(other)))
+		boundary = other
+	}
 	r.multipart(t, start, boundary, depth)
 }
 
 func guessBoundary(body string) string {
 	for line := range strings.Lines(body) {
-		if b, ok := strings.CutPrefix(strings.TrimSpace(line), "--"); ok && b != "" {
+		if b, ok := strings.CutPrefix(strings.TrimRight(line, " \t\r\n"), "--"); ok && b != "" {
 			return b
 		}
 	}
@@ -233,6 +255,8 @@ func (r *reader) part(t text, h header, start, depth int) {
 		r.mime(t, depth+1)
 	case kind == "message/rfc822":
 		r.unwrap(body, depth+1)
+	case believed == isBoothook && found == isScript: // it needs no first line of its own where the header says what it is
+		r.take(body, believed, depth+1)
 	case known && believed != found && found != isOther && found != isMIME && found != isJinja:
 		r.report(t.at(1, 1), document.Error, fmt.Sprintf("the part is a %s, but its Content-Type is %s: cloud-init believes that", found, kind),
 			"write: Content-Type: "+typeOf(found))

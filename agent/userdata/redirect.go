@@ -2,6 +2,7 @@ package userdata
 
 import (
 	"path"
+	"regexp"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -51,8 +52,8 @@ func (s *shell) redirect(st *syntax.Stmt) (keep bool) {
 			}
 		case syntax.RdrIn, syntax.RdrInOut:
 			if fd == "" || fd == "0" {
-				s.in = nil
-				if name := s.word(rd.Word); name == "/dev/null" {
+				name := s.word(rd.Word)
+				if s.in = s.content(name); name == "/dev/null" {
 					s.in = &sink{kind: buffer, config: s.out.config}
 				}
 			}
@@ -78,7 +79,12 @@ func (s *shell) file(name string, pos syntax.Pos, appends bool) *sink {
 		return to
 	}
 	if s.abs(name) != Target {
-		if path.Base(name) != path.Base(Target) || path.IsAbs(name) && !strings.HasPrefix(s.abs(name), "/etc/ecs") {
+		if misnamed.MatchString(s.abs(name)) {
+			s.r.report(s.at(pos), document.Error, s.abs(name)+" is not the file that the agent reads", "write "+Target)
+			return to
+		}
+		if path.Base(name) != path.Base(Target) || path.IsAbs(name) && !strings.HasPrefix(s.abs(name), "/etc/ecs") || !path.IsAbs(name) && s.cwd != "/" {
+			to.kind, to.other = another, s.scratch(s.abs(name), appends)
 			return to
 		}
 		if path.IsAbs(name) {
@@ -93,6 +99,40 @@ func (s *shell) file(name string, pos syntax.Pos, appends bool) *sink {
 	}
 	return to
 }
+
+// maxFiles bounds how many files of a script's own are followed.
+const maxFiles = 100
+
+// scratch is what the script has written to a file of its own so far, nothing unless it appends.
+func (s *shell) scratch(name string, appends bool) *output {
+	o := s.files[name]
+	switch {
+	case appends && o != nil:
+		return o
+	case appends || s.maybe > 0 || len(s.files) >= maxFiles:
+		o = &output{chunks: []chunk{{text: marker("what "+name+" holds") + "\n"}}}
+	default:
+		o = &output{}
+	}
+	s.files[name] = o
+	return o
+}
+
+// content feeds a file that the script has written to a command; nothing if it is not known.
+func (s *shell) content(name string) *sink {
+	if isUnknown(name) {
+		return nil
+	}
+	o := s.files[s.abs(name)]
+	if o == nil {
+		return nil
+	}
+	*s.steps += len(o.chunks) / 50 // to pass them on is work
+	return &sink{kind: buffer, chunks: o.chunks, config: s.out.config}
+}
+
+// misnamed is what Target was taken for.
+var misnamed = regexp.MustCompile(`^/etc/ecs/(ecs\.(conf|cfg|cnf|conifg|confg|env|ini)|config|ecs-config|ecs_config|ecs)$`)
 
 // empty empties Target.
 func (s *shell) empty(pos syntax.Pos) {
@@ -132,11 +172,17 @@ func (s *shell) write(c chunk) {
 		if o.size += len(c.text); o.size <= maxOutput {
 			o.chunks = append(o.chunks, c)
 		}
+	case another:
+		if s.maybe > 0 {
+			c.text = marker("a condition") + "\n"
+		}
+		o.other.add(c)
 	case target:
 		if s.maybe > 0 {
 			s.r.report(c.at, document.Warning, "whether "+whatIsWritten(c.text)+" is written depends on a condition that is known only when the script runs: left to the script", "")
 			return
 		}
+		c.once = s.once
 		o.config.add(c)
 	}
 }

@@ -2,6 +2,7 @@ package userdata
 
 import (
 	"fmt"
+	"html"
 	"regexp"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 
 // writes is a line that was to write one setting: echo KEY=value >> file, or with tee.
 var (
-	echoes = regexp.MustCompile(`^(\s*)((?:sudo\s+)?(?:echo|printf)(?:\s+-[neE]+)*)\s+(.*?)\s*(>>|>\||>)\s*["'“”]*([^\s"'“”;|&]*ecs\.config)["'“”]*\s*(?:[;&|#].*)?$`)
+	echoes = regexp.MustCompile(`^(\s*)((?:sudo\s+)?(?:echo|printf)(?:\s+-[neE]+)*)\s+(.*?)\s*(>\s*>|>\||>)\s*["'“”]*([^\s"'“”;|&]*ecs\.config)["'“”]*\s*(?:[;&|#].*)?$`)
 	tees   = regexp.MustCompile(`^(\s*)((?:sudo\s+)?(?:echo|printf)(?:\s+-[neE]+)*)\s+(.*?)\s*\|\s*((?:sudo\s+)?tee)((?:\s+-\w+)*)\s+["']*([^\s"';|&]*ecs\.config)["']*\s*(?:>.*)?$`)
 	sets   = regexp.MustCompile(`^\\?["']*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$`)
 )
@@ -29,11 +30,15 @@ type intent struct {
 // meant reads a line that is no good as shell.
 func meant(line string) (intent, bool) {
 	var in intent
+	if strings.Contains(line, "&gt;") { // copied out of a page's source
+		line = html.UnescapeString(line)
+	}
 	straight := loose.Straight(line)
 	var lead, command, arg, tail string
 	if m := echoes.FindStringSubmatch(straight); m != nil {
-		lead, command, arg, in.appends, in.file = m[1], m[2], m[3], m[4] == ">>", m[5]
-		tail = " " + m[4] + " " + in.file
+		to := strings.Join(strings.Fields(m[4]), "")
+		lead, command, arg, in.appends, in.file = m[1], m[2], m[3], to == ">>", m[5]
+		tail = " " + to + " " + in.file
 	} else if m := tees.FindStringSubmatch(straight); m != nil {
 		lead, command, arg, in.file = m[1], m[2], m[3], m[6]
 		in.appends = strings.Contains(m[5], "a")
@@ -89,7 +94,7 @@ func (s *shell) repair(t text, line int, raw string, fault *syntax.ParseError) {
 		return
 	}
 	corrected := in.corrected
-	if Secret(in.key) {
+	if Secret(in.key) || strings.Contains(in.value, "://") {
 		corrected = "echo '" + in.key + "=...' >> " + in.file
 	}
 	s.r.report(at, document.Error, fmt.Sprintf("shell syntax error: %s: bash runs neither this line nor what follows, so %s is not set", what, in.key), "write: "+strings.TrimSpace(corrected))
@@ -100,6 +105,27 @@ func (s *shell) repair(t text, line int, raw string, fault *syntax.ParseError) {
 		s.out.config.add(chunk{truncate: true, at: at})
 	}
 	s.out.config.add(chunk{text: in.key + "=" + in.value + "\n", at: at})
+}
+
+// closeDocument ends a here-document that has no end. bash takes everything to the end of the script for it; where its delimiter stands
+// in a line and is only not seen for the blanks round it, that is where it was to end.
+func (s *shell) closeDocument(t text, fault syntax.ParseError) (body string, ok bool) {
+	delimiter, ok := strings.CutPrefix(fault.Text, "unclosed here-document ")
+	if delimiter = strings.Trim(delimiter, "`\""); !ok || delimiter == "" {
+		return "", false
+	}
+	line := int(fault.Pos.Line()) + 1
+	for pos := lineOffset(t.body, line); pos < len(t.body); line++ {
+		end := lineOffset(t.body[pos:], 2) + pos
+		if raw := strings.TrimSuffix(t.body[pos:end], "\n"); strings.TrimSpace(raw) == delimiter {
+			s.r.report(t.at(line, 1), document.Error, fmt.Sprintf("blanks round %s: bash does not take it for the end of the here-document, and writes the rest of the script into the file", delimiter),
+				"write "+delimiter+" alone in the line")
+			return t.body[:pos] + delimiter + t.body[pos+len(raw):], true
+		}
+		pos = end
+	}
+	s.r.report(s.at(fault.Pos), document.Warning, fmt.Sprintf("the here-document has no %s at its end: bash takes all that follows for it", delimiter), "end it with "+delimiter+" alone in a line")
+	return strings.TrimSuffix(t.body, "\n") + "\n" + delimiter + "\n", true
 }
 
 // Secret tells whether the value of a key by such a name is not for anyone's eyes.

@@ -21,6 +21,7 @@ type shell struct {
 	src   text
 	vars  map[string]expand.Variable
 	funcs map[string]*syntax.Stmt
+	files map[string]*output // other files that the script has written, by path: it may copy them to Target, or run them
 	cwd   string
 	out   *sink
 	in    *sink // what a pipe or here-document feeds in; nil: nothing known
@@ -29,6 +30,7 @@ type shell struct {
 	maybe int  // in how many branches we are that may not be taken
 	async bool // in a command that the script does not wait for
 	ended bool // exit
+	once  bool // below cloud-init-per
 }
 
 // maxSteps bounds loops and functions; maxOutput what they write.
@@ -43,6 +45,7 @@ type sink struct {
 	chunks []chunk // of a buffer
 	size   int
 	config *output // of Target
+	other  *output // of another file
 }
 
 // output is what a script writes to Target.
@@ -60,9 +63,10 @@ func (o *output) add(c chunk) {
 type sinkKind int
 
 const (
-	elsewhere sinkKind = iota // a terminal, a log, a file that is not ours
+	elsewhere sinkKind = iota // a terminal, a log
 	buffer                    // a pipe, a command substitution
 	target                    // Target
+	another                   // a file of the script's own
 )
 
 // script reads a script of user data.
@@ -72,9 +76,14 @@ func (r *reader) script(t text, when stage) {
 
 // shell follows the script t and keeps what it writes to Target.
 func (r *reader) shell(t text, when stage, name string) {
-	first, _, _ := strings.Cut(t.body, "\n")
-	if strings.Contains(first, "\r") && strings.HasPrefix(first, "#!") {
-		r.report(t.at(1, len(first)), document.Error, "lines end in CRLF: the kernel looks for an interpreter whose name ends in a carriage return, and the script does not run",
+	first, rest, _ := strings.Cut(t.body, "\n")
+	switch line, _, crlf := strings.Cut(rest, "\r\n"); {
+	case strings.HasSuffix(first, "\r"):
+		// cloud-init goes by the first line end of a script or boothook, and then makes LF of all.
+		r.report(t.at(1, len(first)), document.Warning, "lines end in CRLF: cloud-init makes LF of them, nobody else does who runs this script", "save the script with LF line ends")
+	case crlf:
+		n := strings.Count(line, "\n")
+		r.report(t.at(2+n, len(line)-strings.LastIndexByte(line, '\n')), document.Error, "some lines end in CRLF, the first does not: bash takes the carriage return for a part of the last word, such as a file's name; read without",
 			"save the script with LF line ends")
 	}
 	if interpreter := first; strings.HasPrefix(interpreter, "#!") && !shellName.MatchString(interpreter) {
@@ -84,11 +93,17 @@ func (r *reader) shell(t text, when stage, name string) {
 	t.body = strings.ReplaceAll(t.body, "\r\n", "\n")
 	var out output
 	steps := 0
-	s := &shell{r: r, src: t, vars: map[string]expand.Variable{}, funcs: map[string]*syntax.Stmt{}, cwd: "/", out: &sink{}, steps: &steps}
+	s := &shell{r: r, src: t, vars: map[string]expand.Variable{}, funcs: map[string]*syntax.Stmt{}, files: map[string]*output{}, cwd: "/", out: &sink{}, steps: &steps}
 	s.out.config = &out
+	if when == script {
+		maps.Copy(s.files, r.files)
+	}
 	s.program(t)
 	r.writes = append(r.writes, write{when, name, out.chunks})
 }
+
+// asksAgent finds questions to the agent's introspection.
+var asksAgent = regexp.MustCompile(`(localhost|127\.0\.0\.1):51678|systemctl\s+(-\S+\s+)*is-active\s+(-\S+\s+)*ecs\b`)
 
 var shellName = regexp.MustCompile(`^#!\s*\S*/(env\s+(-\S+\s+)*)?(ba|da|k|z)?sh\b`)
 
@@ -108,6 +123,13 @@ func (s *shell) program(t text) {
 	s.src = t
 	for range 50 {
 		stmts, fault := parse(t.body)
+		if fault != nil {
+			if body, ok := s.closeDocument(t, *fault); ok {
+				t.body = body
+				s.src = t
+				continue
+			}
+		}
 		broken := 0 // line of the fault, 0: none
 		for _, st := range stmts {
 			if line := s.runaway(st); line > 0 {
@@ -230,7 +252,8 @@ func (s *shell) stmts(list []*syntax.Stmt) outcome {
 
 func (s *shell) stmt(st *syntax.Stmt) outcome {
 	if *s.steps++; *s.steps > maxSteps || s.ended || s.depth > 60 {
-		if *s.steps == maxSteps+1 {
+		if *s.steps > maxSteps && !s.r.tooMuch {
+			s.r.tooMuch = true
 			s.r.report(s.at(st.Pos()), document.Warning, "the script does too much to be followed to its end", "")
 		}
 		return unsure
@@ -268,6 +291,21 @@ func (s *shell) sub() *shell {
 	return &one
 }
 
+// child is another shell: it sees what is exported. What else is called so there is not known.
+func (s *shell) child() *shell {
+	one := s.sub()
+	maps.DeleteFunc(one.vars, func(_ string, v expand.Variable) bool { return !v.Exported })
+	one.funcs = map[string]*syntax.Stmt{}
+	return one
+}
+
+func (s *shell) export(name string) {
+	if v, ok := s.vars[name]; ok {
+		v.Exported = true
+		s.vars[name] = v
+	}
+}
+
 func (s *shell) command(st *syntax.Stmt) outcome {
 	switch c := st.Cmd.(type) {
 	case nil:
@@ -286,20 +324,37 @@ func (s *shell) command(st *syntax.Stmt) outcome {
 	case *syntax.ForClause:
 		return s.loop(c)
 	case *syntax.WhileClause:
+		if from, to := int(c.Pos().Offset()), int(c.End().Offset()); !s.async && from < to && to <= len(s.src.body) && asksAgent.MatchString(s.src.body[from:to]) {
+			s.r.report(s.at(c.Pos()), document.Error, "deadlock: this loop waits for the ECS agent, which starts only after cloud-final.service, which waits for this script",
+				"wait in the background (a & behind the loop), or in a unit of its own after ecs.service")
+		}
 		s.perhaps(func() { s.stmts(c.Cond); s.stmts(c.Do) })
+	case *syntax.TestClause:
+		return s.judge(c.X)
 	case *syntax.CaseClause:
+		if item, ok := s.choose(c); ok {
+			if item != nil {
+				return s.stmts(item.Stmts)
+			}
+			return succeeds
+		}
 		s.perhaps(func() {
 			for _, item := range c.Items {
 				s.stmts(item.Stmts)
 			}
 		})
 	case *syntax.FuncDecl:
-		s.funcs[c.Name.Value] = c.Body
-		return succeeds
+		if c.Name != nil && c.Body != nil { // the parser also takes functions without a name, which bash does not
+			s.funcs[c.Name.Value] = c.Body
+			return succeeds
+		}
 	case *syntax.DeclClause:
 		for _, a := range c.Args {
 			if a.Name != nil {
 				s.assign(a)
+				if c.Variant != nil && c.Variant.Value == "export" {
+					s.export(a.Name.Value)
+				}
 			}
 		}
 		return succeeds
@@ -439,4 +494,16 @@ func (s *shell) abs(name string) string {
 		name = path.Join(s.cwd, name)
 	}
 	return path.Clean(name)
+}
+
+// boothook reads a boothook. cloud-init takes its first line away and starts what is left as a program.
+func (r *reader) boothook(t text) {
+	head, rest, _ := strings.Cut(t.body, "\n")
+	if strings.HasPrefix(head, "#!") {
+		rest = t.body // its type was said in the header of its part
+	}
+	if !strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), "#!") {
+		r.report(t.at(1, 1), document.Warning, "no #! line in this boothook: cloud-init cannot start it (Exec format error)", "let its next line be: #!/bin/bash")
+	}
+	r.script(t, boothook)
 }

@@ -37,6 +37,7 @@ type chunk struct {
 	at       document.Place
 	truncate bool
 	rising   bool // each further line of text stands a line further down
+	once     bool // not at each boot, wherever it stands
 }
 
 // lines puts the chunks together to lines, and leaves out those that only the script can know.

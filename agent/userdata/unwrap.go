@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -31,11 +32,13 @@ const (
 	isOther       form = ""
 )
 
-// prefixes tell the forms apart, the longest first.
-var prefixes = []struct {
-	begins string
+type prefix struct {
+	begins string // in lower case
 	form   form
-}{
+}
+
+// prefixes tell the forms apart, the longest first.
+var prefixes = []prefix{
 	{"## template: jinja", isJinja},
 	{"#cloud-config-archive", isArchive},
 	{"#cloud-boothook", isBoothook},
@@ -51,7 +54,7 @@ func formOf(body string) form {
 	if isMIMEMessage(body) {
 		return isMIME
 	}
-	head := strings.TrimLeft(body, " \t\r\n")
+	head := strings.TrimLeft(body, "\ufeff \t\r\n")
 	for _, p := range prefixes {
 		if len(head) >= len(p.begins) && strings.EqualFold(head[:len(p.begins)], p.begins) {
 			return p.form
@@ -88,6 +91,26 @@ func (r *reader) unwrap(t text, depth int) {
 	if strings.TrimSpace(t.body) == "" {
 		return
 	}
+	if body, ok := fromUTF16(t.body); ok {
+		r.report(t.at(1, 1), document.Error, "saved as UTF-16: cloud-init does not read it, fairlead does", "save it as UTF-8, without a byte order mark")
+		r.unwrap(t.decoded("from UTF-16", body), depth+1)
+		return
+	}
+	if !utf8.ValidString(t.body) {
+		r.report(t.at(1, 1), document.Warning, "not valid UTF-8", "save it as UTF-8")
+		t.body = strings.ToValidUTF8(t.body, "\ufffd") // the shell takes any bytes, its parser does not
+	}
+	if body, ok := oneLine(t.body); ok {
+		r.report(t.at(1, 1), document.Error, `its line breaks stand in it as \n: for cloud-init it is one line, of which it can do nothing; read with them undone`, "give the text itself, with its line breaks")
+		r.unwrap(t.decoded("line breaks undone", body), depth+1)
+		return
+	}
+	if from, to, ok := wrapped(t.body); ok {
+		first, _, _ := strings.Cut(strings.TrimSpace(t.body), "\n")
+		r.report(t.at(1, 1), document.Error, fmt.Sprintf("%q belongs to the template that the text was taken from: cloud-init does not know the text with it; read without", clip(strings.TrimSpace(first))), "give the text alone")
+		r.unwrap(t.part(from, to), depth+1)
+		return
+	}
 	form := formOf(t.body)
 	if form == isOther {
 		if body, ok := unbase64(t.body); ok {
@@ -97,9 +120,6 @@ func (r *reader) unwrap(t text, depth int) {
 			r.unwrap(t.decoded("decoded", body), depth+1)
 			return
 		}
-	}
-	if !utf8.ValidString(t.body) {
-		r.report(t.at(1, 1), document.Warning, "not valid UTF-8", "save it as UTF-8")
 	}
 	r.take(t, form, depth)
 }
@@ -112,12 +132,14 @@ func (r *reader) take(t text, f form, depth int) {
 	if trimmed := strings.TrimLeft(t.body, "\ufeff \t\r\n"); f != isMIME && f != isOther && len(trimmed) < len(t.body) {
 		skipped := t.body[:len(t.body)-len(trimmed)]
 		if f == isScript || f == isCloudConfig || f == isBoothook {
-			what := "blank lines or blanks"
-			if strings.Contains(skipped, "\ufeff") {
-				what = "a byte order mark"
+			severity, what := document.Error, "blank lines or blanks before the first line of the %s: cloud-init keeps them, and the kernel runs only what begins with #!"
+			switch {
+			case strings.Contains(skipped, "\ufeff"):
+				what = "a byte order mark before the first line of the %s: cloud-init does not know it then and does nothing with it"
+			case f == isCloudConfig:
+				severity, what = document.Warning, "blank lines or blanks before the first line of the %s: cloud-init of some versions does not know it then"
 			}
-			r.report(t.at(1, 1), document.Warning, fmt.Sprintf("%s before the first line of the %s: cloud-init of some versions does not know it then", what, f),
-				"let the first line be the first")
+			r.report(t.at(1, 1), severity, fmt.Sprintf(what, f), "let the first line be the first")
 		}
 		t = t.part(len(skipped), len(t.body))
 	}
@@ -129,7 +151,7 @@ func (r *reader) take(t text, f form, depth int) {
 	case isScript:
 		r.script(t, script)
 	case isBoothook:
-		r.script(t, boothook)
+		r.boothook(t)
 	case isCloudConfig:
 		r.cloudConfigs = append(r.cloudConfigs, t)
 		r.yaml(t, "fairlead")
@@ -140,7 +162,7 @@ func (r *reader) take(t text, f form, depth int) {
 	case isInclude:
 		r.report(t.at(1, 1), document.Warning, "what these addresses hold is not in the user data: cloud-init fetches and runs it, fairlead does not read it", "")
 	case isUpstart, isHandler:
-		r.report(t.at(1, 1), document.Warning, fmt.Sprintf("a %s is not read by fairlead", f), "")
+		r.report(t.at(1, 1), document.Warning, fmt.Sprintf("fairlead does not read this %s", f), "")
 	case isJSON:
 		r.agentJSON(t)
 	case isTOML:
@@ -166,6 +188,10 @@ func (r *reader) other(t text) {
 		r.report(t.at(1, 1), document.Error, "looks like cloud-config without its first line: cloud-init does not read it", "let the first line be: #cloud-config")
 		r.cloudConfigs = append(r.cloudConfigs, t)
 		r.yaml(t, "fairlead")
+	case configLines.MatchString(t.body):
+		r.report(t.at(1, 1), document.Error, "lines of ecs.config: cloud-init does nothing with them, fairlead takes them",
+			"write them by a script: #!/bin/bash, cat <<'EOF' >> "+Target+", the lines, EOF")
+		r.writes = append(r.writes, write{script, t.name, []chunk{{text: t.body, at: t.at(1, 1), rising: !t.flat}}})
 	default:
 		r.report(t.at(1, 1), document.Warning, "neither a script nor any other form that is known: cloud-init and fairlead do nothing with it",
 			"begin with #!/bin/bash, #cloud-config or MIME-Version: 1.0")
@@ -179,9 +205,7 @@ func (r *reader) jinja(t text, depth int) {
 		return
 	}
 	rest := t.part(i+1, len(t.body))
-	if strings.Contains(rest.body, "{%") {
-		r.report(t.at(1, 1), document.Warning, "a jinja template with statements: what depends on them is left to cloud-init, and may be read wrongly", "")
-	}
+	rest.body = r.withoutBranches(rest)
 	rest.body = jinjaHoles.ReplaceAllStringFunc(rest.body, func(hole string) string {
 		name := strings.TrimSpace(strings.Trim(hole, "{}"))
 		return marker("{{ " + name + " }}")
@@ -191,6 +215,40 @@ func (r *reader) jinja(t text, depth int) {
 		return
 	}
 	r.other(rest)
+}
+
+var jinjaStatements = regexp.MustCompile(`\{%-?\+?\s*(\w*)[^%]*%\}`)
+
+// withoutBranches blanks jinja's statements, and what stands between those that decide whether it is there. The lines stay where they are.
+func (r *reader) withoutBranches(t text) string {
+	out := []byte(t.body)
+	blank := func(from, to int) {
+		for i := from; i < to; i++ {
+			if out[i] != '\n' {
+				out[i] = ' '
+			}
+		}
+	}
+	open, began := 0, 0
+	for _, m := range jinjaStatements.FindAllStringSubmatchIndex(t.body, -1) {
+		blank(m[0], m[1])
+		switch word := t.body[m[2]:m[3]]; word {
+		case "if", "for", "macro", "block", "filter", "call":
+			if open++; open == 1 {
+				began = m[0]
+				r.report(t.part(m[0], m[1]).at(1, 1), document.Warning, "what stands below this "+word+" of the template is left to cloud-init", "")
+			}
+		case "endif", "endfor", "endmacro", "endblock", "endfilter", "endcall":
+			if open--; open == 0 {
+				blank(began, m[1])
+			}
+			open = max(0, open)
+		}
+	}
+	if open > 0 {
+		blank(began, len(out))
+	}
+	return string(out)
 }
 
 func gunzip(body string) (string, error) {

@@ -39,8 +39,10 @@ const (
 type reader struct {
 	Document
 	bytes, parts int
+	tooMuch      bool // it was said that a script does too much
 	writes       []write
-	cloudConfigs []text // several are merged as cloud-init does
+	cloudConfigs []text             // several are merged as cloud-init does
+	files        map[string]*output // what write_files writes beside Target, by path: runcmd may run it or copy it
 }
 
 // write is what one script writes, and when it runs.
@@ -62,7 +64,7 @@ const (
 
 // Read reads user data. name stands for it in the findings. An empty one is fine: it asks for nothing.
 func Read(name string, data []byte) Document {
-	r := &reader{}
+	r := &reader{files: map[string]*output{}}
 	if len(data) > maxBytes {
 		r.report(document.Place{File: name}, document.Error, fmt.Sprintf("%d bytes, EC2 takes 16384 and fairlead reads %d", len(data), maxBytes), "")
 		return r.Document

@@ -137,11 +137,44 @@ func (s *shell) dark(name string) bool {
 
 // unknownWord stands for a word that cannot be expanded here.
 func (s *shell) unknownWord(w *syntax.Word) string {
-	from, to := int(w.Pos().Offset()), int(w.End().Offset())
-	if from < to && to <= len(s.src.body) {
-		return marker(s.src.body[from:to])
+	on := ""
+	syntax.Walk(w, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.ParamExp:
+			if on == "" && n.Param != nil {
+				on = "$" + n.Param.Value
+			}
+		case *syntax.CmdSubst:
+			if on == "" {
+				on = commandNamed(n)
+			}
+		}
+		return on == ""
+	})
+	if on == "" {
+		on = "a computed value"
 	}
-	return marker("a computed value")
+	key := ""
+	if from, to := int(w.Pos().Offset()), int(w.End().Offset()); from < to && to <= len(s.src.body) {
+		if m := setting.FindStringSubmatch(s.src.body[from:to]); m != nil {
+			key = m[1]
+		}
+	}
+	return key + marker(on)
+}
+
+// setting is the beginning of a word that sets something.
+var setting = regexp.MustCompile(`^"?([A-Za-z_][A-Za-z0-9_]*=)`)
+
+// commandNamed stands for a command substitution in messages. Its arguments may hold what is not for everyone's eyes.
+func commandNamed(c *syntax.CmdSubst) string {
+	name := ""
+	if len(c.Stmts) > 0 {
+		if call, ok := c.Stmts[0].Cmd.(*syntax.CallExpr); ok && len(call.Args) > 0 {
+			name = call.Args[0].Lit()
+		}
+	}
+	return "$(" + name + "...)"
 }
 
 // safely takes a word that the expander cannot cope with for one that is not known.
@@ -280,7 +313,7 @@ func (s *shell) substitute(w io.Writer, c *syntax.CmdSubst) error {
 	sub.out = &sink{kind: buffer, config: s.out.config}
 	sub.in = nil
 	if *s.steps++; *s.steps > maxSteps || s.depth > 50 {
-		_, err := io.WriteString(w, marker("$(...)"))
+		_, err := io.WriteString(w, marker(commandNamed(c)))
 		return err
 	}
 	sub.depth++
@@ -291,11 +324,7 @@ func (s *shell) substitute(w io.Writer, c *syntax.CmdSubst) error {
 	}
 	text := b.String()
 	if isUnknown(text) || got == unsure || b.Len() > maxOutput {
-		from, to := int(c.Pos().Offset()), int(c.End().Offset())
-		text = marker("$(...)")
-		if from < to && to <= len(s.src.body) {
-			text = marker(s.src.body[from:to])
-		}
+		text = marker(commandNamed(c))
 	}
 	_, err := io.WriteString(w, text)
 	return err
@@ -336,6 +365,6 @@ func (s *shell) assign(a *syntax.Assign) {
 		if len(value) > maxOutput {
 			value = marker("$" + name)
 		}
-		s.vars[name] = expand.Variable{Set: true, Kind: expand.String, Str: value}
+		s.vars[name] = expand.Variable{Set: true, Kind: expand.String, Str: value, Exported: s.vars[name].Exported}
 	}
 }
