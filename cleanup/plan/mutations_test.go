@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLawSeesMutations leaves one rule out at a time, and expects TestLaw to notice: a test that cannot fail proves nothing. It builds the
+// package for each, so `make soak` runs it, or FAIRLEAD_MUTATIONS=1. Rules that are held twice are not in the list: nothing that is used
+// is taken for unused, and nothing used is removed.
+func TestLawSeesMutations(t *testing.T) {
+	if os.Getenv("FAIRLEAD_MUTATIONS") == "" && os.Getenv("FAIRLEAD_SOAK") == "" {
+		t.Skip("set FAIRLEAD_MUTATIONS=1: it takes a minute")
+	}
+	for _, c := range []struct{ name, file, line, mutant, notices string }{
+		{"a use between two looks", "memory.go", "if uses.volumes[v.Name] {\n\t\t\tcontinue", "if false {\n\t\t\tcontinue", "seen unused for"},
+		{"another driver", "law.go", `v.Driver != "local"`, `false`, "driver rexray"},
+		{"options", "law.go", "len(v.Options) > 0", "false", "options map"},
+		{"a foreign label", "law.go", "label != labelAnonymous {", "false {", "foreign label"},
+		{"protected", "law.go", "matches(p.Protect, v.Name):", "false:", "protected"},
+		{"a name that nobody asked for", "law.go", "!matches(p.NamedVolumes, v.Name) {", "false {", "not asked for"},
+		{"shared by tasks", "law.go", "; ok {\n\t\treturn classNever, \"ECS tasks", "; ok && false {\n\t\treturn classNever, \"ECS tasks", "share it"},
+		{"one look is enough", "law.go", "s.Looks < 2 || s.Age < grace || s.CreatedAt", "s.CreatedAt", "seen unused for"},
+		{"the wall clock counts", "memory.go", "s.Age += w.Began.Since(Clock{Boot: s.Boot, Up: s.Up})", "s.Age = w.Now.Wall.Sub(s.First)", "seen unused for"},
+		{"made only now", "law.go", "known && w.Now.Wall.Sub(t) < grace", "known && w.Now.Wall.Sub(t) < 0", "created"},
+		{"the grace of tasks", "law.go", "grace = max(grace, ECSVolumeGrace)", "grace += 0", "seen unused for"},
+		{"a task that starts", "law.go", "strings.HasPrefix(v.Name, u.starting[i].prefix)", "false", "is starting"},
+		{"the agent is silent", "law.go", "u.silent {\n\t\t\treturn Wait, \"the ECS agent does not answer: a task may", "false {\n\t\t\treturn Wait, \"the ECS agent does not answer: a task may", "the agent is silent"},
+		{"warnings", "memory.go", "len(w.Engine.Warnings) > 0", "false", "not to be trusted|seen unused for"},
+		{"just started", "memory.go", "w.Engine.Up < Settle", "false", "not to be trusted|seen unused for"},
+		{"the high mark", "ladder.go", "return level == High || level == Early && s.undone()", "return level >= Calm", "below the high mark"},
+		{"what cannot be undone", "ladder.go", "level == Early && s.undone()", "level == Early", "below the high mark"},
+		{"a living task", "law.go", "u.living[c.Labels[labelTask]]", "false", "its task"},
+		{"about to be started", "law.go", "c.State == \"created\" && u.ended[c.Labels[labelTask]]", "c.State == \"created\"", "it is created"},
+		{"the newest of those that fail", "plan.go", "case n < p.Pressure.KeepFailed:", "case n < 0:", "newer tasks of its family"},
+		{"an image from nowhere", "law.go", "len(i.Digests) == 0", "false", "tags"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text, err := os.ReadFile(c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(text), c.line); n != 1 {
+				t.Fatalf("%s holds the text to mutate %d times: %s", c.file, n, c.line)
+			}
+			dir := t.TempDir()
+			mutant, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+			path, err := filepath.Abs(c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, b := range map[string][]byte{mutant: []byte(strings.Replace(string(text), c.line, c.mutant, 1)), overlay: list} {
+				if err := os.WriteFile(name, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-run", "TestLaw$", ".")
+			cmd.Env = append(os.Environ(), "FAIRLEAD_SOAK=")
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatal("not noticed")
+			}
+			if !slices.ContainsFunc(strings.Split(c.notices, "|"), func(s string) bool { return strings.Contains(string(out), s) }) {
+				t.Fatalf("not noticed by %q:\n%s", c.notices, out)
+			}
+		})
+	}
+}
