@@ -2,8 +2,11 @@
 package fairlead_test
 
 import (
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,13 +33,17 @@ var may = []struct {
 	{"test/bench", []string{"internal/*", "test/*"}}, // measures; what counts the arrivals need not be independent
 	// The tests of the whole program share no code with it; the receiver and the balancer of the laboratory are not of its data path.
 	{"test/lab", []string{"internal/balancer", "internal/receiver", "test/*"}},
+	{"test/load", []string{"internal/receiver", "test/*"}},
 	{"test/reliability", []string{"internal/receiver", "test/*"}},
+	{"test/prometheus", []string{"internal/receiver", "test/*"}},
+	{"packaging", nil},
+	{"packaging/*", nil},
 	{"test", []string{"test/*"}},
 	{"test/*", []string{"test/*"}},
 }
 
 // pure packages touch neither files nor network, nor do they log: what they need is an argument.
-var pure = []string{"forwarder/fold", "forwarder/parse", "agent/userdata"}
+var pure = []string{"forwarder/fold", "forwarder/parse", "agent/userdata", "cleanup/plan", "collector/findings"}
 
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
@@ -81,4 +88,43 @@ func matches(name string, patterns []string) bool {
 		}
 	}
 	return false
+}
+
+// The AWS SDK's newer service modules build a table of all shapes of their service at start, which stays in memory: 4 MiB for the few
+// services we use. Those that go.mod names are the last without it.
+func TestNoSchemas(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/fairlead").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for imported := range strings.Lines(string(out)) {
+		if imported = strings.TrimSpace(imported); strings.HasSuffix(imported, "/schemas") {
+			t.Errorf("%s is linked: take an older version of its module", imported)
+		}
+	}
+}
+
+// The linker keeps all calls of a client, 3 MB for ECS, once its type is where reflection may come by, since templates call methods by name. An
+// interface that holds the client does that, and a generic function that takes its methods. Options is a method of every client, which we never call.
+func TestNoWholeClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the program")
+	}
+	program := filepath.Join(t.TempDir(), "fairlead")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, "./cmd/fairlead")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does, whose packages are compiled already
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	out, err := exec.Command("go", "tool", "nm", program).Output()
+	if err != nil {
+		t.Fatalf("go tool nm: %v", err)
+	}
+	credentials := []string{"signin", "sso", "ssooidc", "sts"} // config holds them in interfaces
+	for line := range strings.Lines(string(out)) {
+		_, symbol, _ := strings.Cut(line, "aws-sdk-go-v2/service/")
+		if service, whole := strings.CutSuffix(strings.TrimSpace(symbol), ".(*Client).Options"); whole && !slices.Contains(credentials, service) {
+			t.Errorf("all calls of the client of %s are linked: call its methods where it is a *Client, through no interface and no generic function", service)
+		}
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/drain"
+	"github.com/fairlead/fairlead/agent/health"
 	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/document"
 	"github.com/fairlead/fairlead/internal/pulse"
@@ -26,6 +28,7 @@ type Build struct {
 // Agent is one daemon. Run is to be called once.
 type Agent struct {
 	source  Source
+	signals chan os.Signal // what came, and reloads that were asked for
 	build   Build
 	log     *slog.Logger
 	metrics *metrics
@@ -33,7 +36,8 @@ type Agent struct {
 	monitor *pulse.Monitor
 	started time.Time
 
-	ecs *ecsWatch
+	ecs     *ecsWatch
+	bundles *bundles
 
 	health, control *server // owned by Run; nil: none
 
@@ -42,6 +46,9 @@ type Agent struct {
 	taps    *forwarder.Taps    // of all lives
 
 	instance *instanceID
+	host     *health.Host
+	history  *health.History
+	drain    *drain.Drain // made by Run
 
 	asking   sync.Mutex // guards question
 	question *question
@@ -55,8 +62,11 @@ type Agent struct {
 // New makes a daemon that will run with the configuration of source.
 func New(source Source, build Build, log *slog.Logger) *Agent {
 	m := newMetrics(build)
-	return &Agent{source: source, build: build, log: log, metrics: m, notify: newNotifier(log), monitor: pulse.NewMonitor(),
-		ecs: newECSWatch(log, m.registry), taps: &forwarder.Taps{}, instance: newInstanceID(log)}
+	a := &Agent{source: source, signals: make(chan os.Signal, 4), build: build, log: log, metrics: m, notify: newNotifier(log), monitor: pulse.NewMonitor(),
+		taps: &forwarder.Taps{}, instance: newInstanceID(log), host: health.NewHost(), history: health.NewHistory()}
+	a.ecs = newECSWatch(log, m.registry, a.askReload)
+	a.bundles = newBundles(source, log)
+	return a
 }
 
 // ErrConfig is what Run returns when it has logged the findings of a configuration that cannot be used.
@@ -66,9 +76,11 @@ var ErrConfig = errors.New("the configuration is not valid")
 // socket, and forwards. SIGHUP has the configuration read again. The order of the stop is: the forwarder (which stops
 // reading, drains for forward.grace and closes the spool), then the servers, which so tell about the stop until its end.
 func (a *Agent) Run(ctx context.Context) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+	signal.Notify(a.signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(a.signals)
+	asked := make(chan os.Signal, 1) // for a bundle
+	signal.Notify(asked, syscall.SIGUSR1)
+	defer signal.Stop(asked)
 	a.started = time.Now()
 	a.sockets, a.keeper = inherited(a.log), newKeeper(a.log)
 	defer func() { a.sockets.Close() }() // what systemd keeps stays open for the next process
@@ -78,6 +90,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !loaded.OK() {
 		return fmt.Errorf("%w (fairlead check lists what is wrong)", ErrConfig)
 	}
+	a.drain = a.newDrain(loaded.Config)
 	next, err := a.newLife(loaded)
 	if err != nil {
 		return err
@@ -111,6 +124,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	})
 	beside.Go(func() { a.instance.run(watching, a.tellInstance) })
+	beside.Go(func() { a.tellType(watching) })
+	beside.Go(func() { a.watchDebug(watching) })
+	beside.Go(func() { a.bundles.run(watching, asked, a.bundleConfig, a.ready) })
+	beside.Go(func() { a.drain.Run(watching) })
 	defer func() {
 		unwatch()
 		beside.Wait()
@@ -119,7 +136,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var before *life // what ran before a reload, until the new one has shown that it works
 	for {
 		last := next
-		if next, err = a.live(ctx, signals, last); next != nil {
+		if next, err = a.live(ctx, last); next != nil {
 			before = last
 			continue
 		}
@@ -135,6 +152,14 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 		before = nil
+	}
+}
+
+// askReload has the configuration read again, soon.
+func (a *Agent) askReload() {
+	select {
+	case a.signals <- syscall.SIGHUP:
+	default: // so many wait that it is read anyway
 	}
 }
 
@@ -156,11 +181,11 @@ func (a *Agent) reloaded(r refusal) {
 // configured afterwards, or nothing has changed.
 func (a *Agent) serve(c Config) error {
 	// The socket first: what it says of another daemon is plainer than that a port is taken.
-	control, err := a.replacement(a.control, c.Control.Socket, listenControl, a.controlHandler())
+	control, err := a.replacement(a.control, c.Control.Socket, "", listenControl, a.controlHandler())
 	if err != nil {
 		return err
 	}
-	health, err := a.replacement(a.health, c.Health.Listen, listenHealth, a.healthHandler())
+	port, err := a.replacement(a.health, c.Health.Listen, c.Health.WebConfig, listenHealth, a.healthHandler())
 	if err != nil {
 		if control != a.control {
 			control.close()
@@ -170,10 +195,10 @@ func (a *Agent) serve(c Config) error {
 	if control != a.control {
 		a.control.close()
 	}
-	if health != a.health {
+	if port != a.health {
 		a.health.close()
 	}
-	a.health, a.control = health, control
+	a.health, a.control = port, control
 	return nil
 }
 

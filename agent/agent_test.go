@@ -43,7 +43,7 @@ func startWith(t *testing.T, text string, h slog.Handler, change func(*Agent), e
 	}
 	d := &process{address: l.Addr().String(), ended: make(chan error, 1)}
 	_ = l.Close() // the daemon takes the port; nothing else asks for it in between
-	d.dir = write(t, map[string]string{"f.yaml": text, "conf.d/a.yaml": "sources: {host: {enabled: false}, journal: {units: []}, listen: {tcp: \"\", unix: \"\"}}\n"})
+	d.dir = write(t, map[string]string{"f.yaml": text, "conf.d/a.yaml": "sources: {host: {enabled: false}, journal: {units: []}, listen: {tcp: \"\", unix: \"\"}}\ncleanup: {enabled: false}\ndrain: {enabled: false}\n"})
 	d.configure(t, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
@@ -95,14 +95,14 @@ func (d *process) get(t *testing.T, path string, code int, want string) string {
 func TestHTTP(t *testing.T) {
 	d := start(t, "")
 	var v Verdict
-	if err := json.Unmarshal([]byte(d.get(t, "/readyz", 503, "")), &v); err != nil || v.OK || len(v.Reasons) != 1 || v.Reasons[0].Code != NoDestination {
+	if err := json.Unmarshal([]byte(d.get(t, "/readyz", 503, "forward.to")), &v); err != nil || v.OK || len(v.Reasons) != 1 || v.Reasons[0].Code != NoDestination {
 		t.Errorf("/readyz %+v, %v, want one reason", v, err)
 	}
 	if got := d.get(t, "/healthz", 200, ""); !strings.Contains(got, `"ok": true`) {
 		t.Errorf("/healthz %s", got)
 	}
-	metrics := d.get(t, "/metrics", 200, "fairlead_config_last_reload_successful 1")
-	for _, want := range []string{"fairlead_config_hash_info{hash=", `fairlead_build_info{commit="abc",goversion="go",version="1.2.3"} 1`, "go_goroutines", "process_resident_memory_bytes"} {
+	metrics := d.get(t, "/metrics", 200, "fairlead_config_hash_info{hash=")
+	for _, want := range []string{"fairlead_config_last_reload_successful 1", `fairlead_build_info{commit="abc",goversion="go",version="1.2.3"} 1`, "go_goroutines", "process_resident_memory_bytes"} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics has no %s", want)
 		}
@@ -124,7 +124,7 @@ func TestHTTP(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	d := start(t, "")
-	before := d.get(t, "/metrics", 200, "fairlead_config_last_reload_successful 1")
+	before := d.get(t, "/metrics", 200, "fairlead_config_hash_info{hash=")
 
 	d.configure(t, "nonsense: 1\n")
 	hup(t)
@@ -148,7 +148,7 @@ func TestReload(t *testing.T) {
 
 	d.configure(t, "forward: {to: [\"127.0.0.1:1\"], grace: 0s}\nsources: {containers: {enabled: false}}\n")
 	hup(t)
-	if got := d.get(t, "/metrics", 200, "fairlead_spool_pending_frames 0"); hashOf(got) == hashOf(before) || !strings.Contains(got, "fairlead_config_last_reload_successful 1") {
+	if got := d.get(t, "/metrics", 200, `fairlead_forward_address_up{address="127.0.0.1:1"} 0`); hashOf(got) == hashOf(before) || !strings.Contains(got, "fairlead_config_last_reload_successful 1") {
 		t.Errorf("hash %s after a new configuration, want another one than %s", hashOf(got), hashOf(before))
 	}
 	d.get(t, "/readyz", 200, "")

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -38,6 +40,13 @@ func (r Rendering) Apply(ctx context.Context, out Rendered) (done []string, err 
 	if err := r.host.remember(out); err != nil {
 		done = append(done, fmt.Sprintf("drift cannot be told from now on: %v", err))
 	}
+	told, err := r.tell(ctx, out)
+	if told != "" {
+		done = append(done, told)
+	}
+	if err != nil {
+		return done, err
+	}
 	how := r.Restart
 	if how == "" {
 		how = out.config.ECS.Restart
@@ -47,6 +56,30 @@ func (r Rendering) Apply(ctx context.Context, out Rendered) (done []string, err 
 	}
 	what, err := r.host.restart(ctx, how)
 	return append(done, what), err
+}
+
+// tell keeps what user data says to the daemon, and has it read its configuration again if that is not what it was.
+func (r Rendering) tell(ctx context.Context, out Rendered) (string, error) {
+	former, err := readKept(out.dir)
+	if out.Invalid || err == nil && former.equal(out.keep) {
+		return "", nil
+	}
+	before := r.Source.Load() // as the daemon has it
+	if err := out.keep.write(out.dir); err != nil {
+		return "", fmt.Errorf("keep what user data says for the daemon: %w", err)
+	}
+	reload := r.reload
+	if reload == nil {
+		reload = Client{Socket: before.Config.Control.Socket}.Reload
+	}
+	switch err := reload(ctx); {
+	case err == nil:
+		return "told the daemon what user data now says to it", nil
+	case errors.As(err, new(*noDaemonError)):
+		return "kept what user data says for the daemon, which reads it when it starts", nil
+	default:
+		return fmt.Sprintf("kept what user data says for the daemon, which reads it at its next reload: %v", err), nil
+	}
 }
 
 // Summary names what changes, without values.
@@ -63,7 +96,7 @@ func Summary(changes []ecsconfig.Change) string {
 		case !c.Is:
 			how = " removed"
 		}
-		parts = append(parts, strings.TrimSpace(c.Key)+how)
+		parts = append(parts, cmp.Or(c.Key, "a line without a name")+how)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -75,6 +108,8 @@ func (h ecsHost) restart(ctx context.Context, how string) (string, error) {
 	switch {
 	case err != nil:
 		return "the ECS agent is not restarted: " + err.Error(), nil
+	case state.Failed:
+		return fmt.Sprintf("the ECS agent has failed and is not started (once that is mended: systemctl start %s)", s.Unit), nil
 	case !state.Running:
 		return "the ECS agent does not run: it reads the file when it starts", nil
 	case how == ecsconfig.Never:
@@ -83,8 +118,8 @@ func (h ecsHost) restart(ctx context.Context, how string) (string, error) {
 	if err := s.Restart(ctx, state); err != nil {
 		return "", fmt.Errorf("restart the ECS agent: %w", err)
 	}
-	if state.Booting {
-		return "the ECS agent starts again when cloud-init has ended", nil
+	if state.Behind != "" {
+		return fmt.Sprintf("the ECS agent starts again when %s has ended", state.Behind), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentPatience)
 	defer cancel()

@@ -29,7 +29,7 @@ func (c Client) http() *http.Client {
 func (c Client) Raw(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	answer, err := c.get(ctx, "/status")
+	answer, err := c.do(ctx, http.MethodGet, "/status")
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,27 @@ func (c Client) Raw(ctx context.Context) ([]byte, error) {
 	return text, nil
 }
 
-// get asks the daemon; the answer is to be closed.
-func (c Client) get(ctx context.Context, path string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairlead"+path, nil)
+// Reload has the daemon read its configuration again, as SIGHUP does. It does not wait for that.
+func (c Client) Reload(ctx context.Context) error {
+	if c.Socket == "" {
+		return errors.New("it has no control.socket (systemctl reload fairlead)")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	answer, err := c.do(ctx, http.MethodPost, "/reload")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("ask the daemon on %s to reload: %s", c.Socket, answer.Status)
+	}
+	return nil
+}
+
+// do asks the daemon; the answer is to be closed.
+func (c Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://fairlead"+path, nil)
 	if err != nil {
 		return nil, err
 	}

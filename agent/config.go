@@ -3,10 +3,13 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 
+	"github.com/fairlead/fairlead/agent/drain"
 	"github.com/fairlead/fairlead/agent/ecsconfig"
+	"github.com/fairlead/fairlead/agent/health"
+	"github.com/fairlead/fairlead/cleanup"
+	"github.com/fairlead/fairlead/collector"
 	"github.com/fairlead/fairlead/forwarder"
 )
 
@@ -18,18 +21,16 @@ type Config struct {
 	Forwarder forwarder.Config `yaml:",inline"`
 	State     State            `yaml:"state"`
 	ECS       ecsconfig.Config `yaml:"ecs"`
-	Health    Health           `yaml:"health"`
+	Drain     drain.Config     `yaml:"drain"`
+	Cleanup   cleanup.Config   `yaml:"cleanup"`
+	Health    health.Config    `yaml:"health"`
+	Bundle    collector.Config `yaml:"bundle"`
 	Control   Control          `yaml:"control"`
 }
 
 // State is the `state` section: where the daemon keeps what must survive it.
 type State struct {
 	Dir string `yaml:"dir"`
-}
-
-// Health is the `health` section.
-type Health struct {
-	Listen string `yaml:"listen"` // host:port of /metrics, /healthz and /readyz; empty: none
 }
 
 // Control is the `control` section.
@@ -43,7 +44,10 @@ func DefaultConfig() Config {
 		Forwarder: forwarder.DefaultConfig(),
 		State:     State{Dir: "/var/lib/fairlead"},
 		ECS:       ecsconfig.DefaultConfig(),
-		Health:    Health{Listen: ":9778"},
+		Drain:     drain.DefaultConfig(),
+		Cleanup:   cleanup.DefaultConfig(),
+		Health:    health.DefaultConfig(),
+		Bundle:    collector.DefaultConfig(),
 		Control:   Control{Socket: "/run/fairlead/fairlead.sock"},
 	}
 }
@@ -52,6 +56,9 @@ func DefaultConfig() Config {
 func (c *Config) complete() {
 	if c.Forwarder.Spool.Dir == "" {
 		c.Forwarder.Spool.Dir = filepath.Join(c.State.Dir, "spool")
+	}
+	if c.Bundle.Dir == "" {
+		c.Bundle.Dir = filepath.Join(c.State.Dir, "bundles")
 	}
 }
 
@@ -64,11 +71,6 @@ func (c Config) Validate() error {
 	if !filepath.IsAbs(c.State.Dir) {
 		errs = append(errs, fmt.Errorf("state.dir: %q is not an absolute path", c.State.Dir))
 	}
-	if c.Health.Listen != "" {
-		if err := checkListen(c.Health.Listen); err != nil {
-			errs = append(errs, fmt.Errorf("health.listen: %w", err))
-		}
-	}
 	switch s := c.Control.Socket; {
 	case s == "":
 	case !filepath.IsAbs(s):
@@ -76,22 +78,11 @@ func (c Config) Validate() error {
 	case len(s) > maxSocketPath:
 		errs = append(errs, fmt.Errorf("control.socket: %q has %d bytes, a socket's path may have %d", s, len(s), maxSocketPath))
 	}
-	return errors.Join(append(errs, c.ECS.Validate(), c.Forwarder.Validate())...)
+	return errors.Join(append(errs, c.Health.Validate(), c.ECS.Validate(), c.Cleanup.Validate(), c.Drain.Validate(), c.Bundle.Validate(), c.Forwarder.Validate())...)
 }
 
 // Check judges what Validate cannot: the files that the configuration names.
-func (c Config) Check() error { return c.Forwarder.Forward.Check() }
+func (c Config) Check() error { return errors.Join(c.Forwarder.Forward.Check(), c.Health.Check()) }
 
 // Doubts are what is valid and most likely not meant.
-func (c Config) Doubts() error { return c.Forwarder.Forward.Doubts() }
-
-func checkListen(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not host:port (or :port for all addresses, \"\" for none)", address)
-	}
-	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
-		return fmt.Errorf("%q has no valid port", address)
-	}
-	return nil
-}
+func (c Config) Doubts() error { return errors.Join(c.Forwarder.Forward.Doubts(), c.Cleanup.Doubts()) }

@@ -180,7 +180,7 @@ func TestDescriptorStore(t *testing.T) {
 	dir := write(t, map[string]string{"f.yaml": ""})
 	socket := filepath.Join(dir, "fluent.sock")
 	text := fmt.Sprintf("forward: {to: [%q], grace: 100ms}\nstate: {dir: %s/state}\nspool: {min_free: 0}\nhealth: {listen: \"\"}\ncontrol: {socket: %s/s}\n"+
-		"sources: {containers: {enabled: false}, host: {enabled: false}, journal: {units: []}, listen: {tcp: 127.0.0.1:0, unix: %s}}\n", recv.Addr(), dir, dir, socket)
+		"sources: {containers: {enabled: false}, host: {enabled: false}, journal: {units: []}, listen: {tcp: 127.0.0.1:0, unix: %s}}\ncleanup: {enabled: false}\n", recv.Addr(), dir, dir, socket)
 	if err := os.WriteFile(filepath.Join(dir, "f.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/ecsconfig"
@@ -42,7 +43,7 @@ func (h ecsHost) service() ecsconfig.Service {
 }
 
 // facts looks at the host, if it is its file that is rendered. What cannot be told soon stays unknown.
-func (r Rendering) facts(ctx context.Context, before []byte) ecsconfig.Facts {
+func (r Rendering) facts(ctx context.Context, before []byte, socket string) ecsconfig.Facts {
 	if !r.isHost() {
 		return ecsconfig.Facts{}
 	}
@@ -53,8 +54,29 @@ func (r Rendering) facts(ctx context.Context, before []byte) ecsconfig.Facts {
 		_, err = os.Stat(r.host.path("/etc/init/ecs.conf"))
 		f.Upstart = err == nil
 	}
+	f.UntilFull = untilFull(ctx, socket)
 	f.Cluster = r.host.registered(ctx, before)
 	return f
+}
+
+// untilFull asks the daemon, if one runs, when the disk is full on which tasks leave what they wrote; 0: it does not fill, or is not known.
+func untilFull(ctx context.Context, socket string) time.Duration {
+	if socket == "" {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	text, err := Client{Socket: socket}.Raw(ctx)
+	var s Status
+	if err != nil || json.Unmarshal(text, &s) != nil || s.Cleanup == nil {
+		return 0
+	}
+	for _, d := range s.Cleanup.Disks {
+		if d.UntilFullSeconds != nil && slices.Contains(d.Roles, "docker") {
+			return time.Duration(*d.UntilFullSeconds * float64(time.Second))
+		}
+	}
+	return 0
 }
 
 // registered answers the cluster in which this instance is registered; empty if it is not.

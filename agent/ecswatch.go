@@ -34,15 +34,17 @@ type ecsWatch struct {
 	drift  prometheus.Gauge
 	render prometheus.Gauge
 	again  chan struct{} // after a reload; holds one
+	reload func()        // has the daemon read its configuration again
 
 	mu     sync.Mutex // guards what follows: the watch writes, the servers read
 	status *ECSStatus // nil: there is no ecs.config here
 }
 
-func newECSWatch(log *slog.Logger, r prometheus.Registerer) *ecsWatch {
+func newECSWatch(log *slog.Logger, r prometheus.Registerer, reload func()) *ecsWatch {
 	w := &ecsWatch{
-		log:   log.With("component", "ecs-config"),
-		again: make(chan struct{}, 1),
+		reload: reload,
+		log:    log.With("component", "ecs-config"),
+		again:  make(chan struct{}, 1),
 		drift: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "fairlead_ecs_config_drift_settings",
 			Help: "Settings of ecs.config that are not as they were rendered last.",
@@ -124,7 +126,7 @@ func (w *ecsWatch) rerender(ctx context.Context, source Source) {
 	if !w.here() {
 		return
 	}
-	r := Rendering{Source: source, Output: w.host.file(), host: w.host}
+	r := Rendering{Source: source, Output: w.host.file(), host: w.host, reload: func(context.Context) error { w.reload(); return nil }}
 	out, err := r.Plan(ctx)
 	var done []string
 	if err == nil && ctx.Err() == nil {

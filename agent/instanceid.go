@@ -112,8 +112,8 @@ func askInstance(ctx context.Context, within time.Duration) (string, error) {
 	return id, err
 }
 
-// kept is what is remembered. An AMI made of this instance carries it to others, so it holds for this machine alone.
-type kept struct {
+// remembered is what is kept of the id. An AMI made of this instance carries it to others, so it holds for this machine alone.
+type remembered struct {
 	InstanceID string `json:"instance_id"`
 	Machine    string `json:"machine"`
 }
@@ -122,16 +122,16 @@ func instancePath(stateDir string) string { return filepath.Join(stateDir, "inst
 
 // recall answers what an earlier life kept, if it was on this machine.
 func (i *instanceID) recall(stateDir string) string {
-	var k kept
+	var k remembered
 	text, err := os.ReadFile(instancePath(stateDir))
-	if err != nil || json.Unmarshal(text, &k) != nil || k.Machine == "" || k.Machine != i.machine() || !instanceForm.MatchString(k.InstanceID) {
+	if err != nil || json.Unmarshal(text, &k) != nil || k.Machine == "" || k.Machine != machine(i.root) || !instanceForm.MatchString(k.InstanceID) {
 		return "" // then it is asked for
 	}
 	return k.InstanceID
 }
 
 func (i *instanceID) keep(stateDir, id string) error {
-	k := kept{id, i.machine()}
+	k := remembered{id, machine(i.root)}
 	text, err := json.Marshal(k)
 	if err != nil || k.Machine == "" {
 		return err // nothing would tell this machine from others
@@ -147,9 +147,9 @@ func (i *instanceID) keep(stateDir, id string) error {
 }
 
 // machine tells this machine from others: by what EC2 made it with, else only as long as it runs.
-func (i *instanceID) machine() string {
+func machine(root string) string {
 	for _, name := range []string{"sys/class/dmi/id/product_uuid", "sys/hypervisor/uuid", "proc/sys/kernel/random/boot_id"} {
-		if text, err := os.ReadFile(filepath.Join(i.root, name)); err == nil && len(strings.TrimSpace(string(text))) > 0 {
+		if text, err := os.ReadFile(filepath.Join(root, name)); err == nil && len(strings.TrimSpace(string(text))) > 0 {
 			return filepath.Base(name) + " " + strings.TrimSpace(string(text))
 		}
 	}

@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead/fairlead/agent/health"
+	"github.com/fairlead/fairlead/cleanup"
 	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/pulse"
 )
@@ -20,21 +22,29 @@ import (
 type life struct {
 	loaded    Loaded
 	forwarder *forwarder.Forwarder // nil: there is nowhere to forward to
+	cleaner   *cleanup.Cleaner     // also where it is off: `fairlead gc` asks for a pass
 	registry  *prometheus.Registry
 	ready     <-chan struct{} // closed once the forwarder works
 	stopping  atomic.Bool     // what its loops leave unanswered from now on is no fault
 	pulse     pulse.Pulse     // of the start and the stop
 	stalled   []pulse.Stall   // found by the last look of the loop of live
+	health    *health.Health
+	drift     func() *ECSStatus // how ecs.config stands
 }
 
 // newLife prepares a life; nothing is opened yet.
 func (a *Agent) newLife(l Loaded) (*life, error) {
-	n := &life{loaded: l, registry: prometheus.NewRegistry()}
+	n := &life{loaded: l, registry: prometheus.NewRegistry(), drift: a.ecs.Status}
+	var err error
+	if n.health, err = a.newHealth(n); err != nil {
+		return nil, err
+	}
 	if len(l.Config.Forwarder.Forward.To) == 0 {
 		// Reading into the spool would only move the logs from one queue into another. In their files they wait as well.
 		at := make(chan struct{})
 		close(at)
-		n.ready = at
+		forwarder.Absent(n.registry)
+		n.ready, n.cleaner = at, a.newCleaner(n)
 		return n, nil
 	}
 	f, err := forwarder.New(l.Config.Forwarder, a.log, n.registry)
@@ -46,6 +56,7 @@ func (a *Agent) newLife(l Loaded) (*life, error) {
 		f.SetInstance(a.instance.want(l.Config.State.Dir))
 	}
 	n.forwarder, n.ready = f, f.Ready()
+	n.cleaner = a.newCleaner(n)
 	return n, nil
 }
 
@@ -74,12 +85,14 @@ func (a *Agent) leave(n *life) {
 }
 
 // live runs one life to its end. It answers the life that follows after a reload, or none when the daemon is to end.
-func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*life, error) {
+func (a *Agent) live(ctx context.Context, n *life) (*life, error) {
 	a.mu.Lock()
 	a.now, a.loaded = n, n.loaded
 	a.mu.Unlock()
 	a.tellInstance(a.instance.known()) // it may have come since the life was made
 	a.metrics.configured(n.loaded.Config)
+	a.drain.Configure(n.loaded.Config.Drain)
+	logs{a}.Leave(a.drain.Leaving())
 	if n.forwarder == nil {
 		a.log.Warn("forward.to is not set: nothing is read and nothing is forwarded, the logs wait in their files")
 	}
@@ -132,7 +145,7 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 		case <-done:
 			done = nil
 			begin()
-		case s := <-signals:
+		case s := <-a.signals:
 			switch {
 			case s == syscall.SIGHUP && !last && next == nil:
 				if next = a.reload(); next != nil {
@@ -141,6 +154,8 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 					n.handOver()
 					stop()
 				}
+			case s == syscall.SIGHUP && !last:
+				defer a.askReload() // what changed meanwhile is for the life after
 			case s == syscall.SIGHUP:
 			case last:
 				a.log.Info("stopping at once", "signal", s.String())
@@ -154,12 +169,30 @@ func (a *Agent) live(ctx context.Context, signals <-chan os.Signal, n *life) (*l
 	}
 }
 
+// run is all loops of the life. The clean-up ends with the forwarder, whatever became of that.
 func (n *life) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { n.health.Run(ctx) })
+	beside.Go(func() { n.cleanUp(ctx) })
+	defer func() {
+		cancel()
+		beside.Wait()
+	}()
 	if n.forwarder == nil {
 		<-ctx.Done()
 		return nil
 	}
 	return n.forwarder.Run(ctx)
+}
+
+// cleanUp runs the clean-up. Where it is off, what fills the disks is still foretold.
+func (n *life) cleanUp(ctx context.Context) {
+	if n.loaded.Config.Cleanup.Enabled {
+		n.cleaner.Run(ctx)
+		return
+	}
+	n.cleaner.Watch(ctx)
 }
 
 func (n *life) handOver() {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/userdata"
@@ -15,21 +16,36 @@ import (
 // variablePrefix begins the names of the environment variables that set keys.
 const variablePrefix = "FAIRLEAD_"
 
-// Source says where the configuration is read from: Path, the drop-ins beside it, user data, and the environment. Later
-// ones win.
+// Source says where the configuration is read from: Path, the drop-ins beside it, user data (as fairlead render has kept it), and the
+// environment. Later ones win.
 type Source struct {
 	Path     string
-	Required bool            // the file was asked for by name: it must be there
-	UserData []userdata.YAML // the parts of user data that are such documents
-	Environ  []string        // as os.Environ has it
+	Required bool     // the file was asked for by name: it must be there
+	Environ  []string // as os.Environ has it
+	Lenient  bool     // secrets that fairlead render has not looked up yet are a warning: a pipeline checks where none ever are
+
+	given *given // instead of what is kept
+}
+
+// given is what a rendering or a check goes by.
+type given struct {
+	userData []userdata.YAML
+	lookup   func(document.Elsewhere) (string, error)
+}
+
+func (s Source) with(userData []userdata.YAML, lookup func(document.Elsewhere) (string, error)) Source {
+	s.given = &given{userData, lookup}
+	return s
 }
 
 // Loaded is a configuration as it was read.
 type Loaded struct {
 	Config    Config
-	Files     []string // that were read
+	Files     []string // that were read, user data among them
 	Variables int      // that were set in the environment
 	Findings  []document.Finding
+
+	said []userdata.YAML // what of user data says something
 }
 
 // OK tells whether the configuration may be used.
@@ -52,14 +68,40 @@ func (s Source) Check() Loaded {
 }
 
 func (s Source) load() (Loaded, *document.Reader) {
+	if s.given != nil {
+		return s.read(func(*document.Reader) {})
+	}
+	base, _ := s.with(nil, unasked).load()
+	k, err := readKept(base.Config.State.Dir)
+	lookup := k.lookup
+	if s.Lenient {
+		lookup = k.expect
+	}
+	return s.with(k.UserData, lookup).read(func(r *document.Reader) {
+		if err != nil {
+			r.Add(keptPath(base.Config.State.Dir), document.Warning, "what user data says to fairlead "+err.Error(), "")
+		}
+	})
+}
+
+// read reads everything in its order. first may report what came before.
+func (s Source) read(first func(*document.Reader)) (Loaded, *document.Reader) {
 	l := Loaded{Config: DefaultConfig()}
-	r := document.NewReader(&l.Config, later)
+	r := document.NewReader(&l.Config)
+	r.Lookup = s.given.lookup
+	first(r)
 	s.readFile(&l, r, s.Path, s.Required)
 	for _, path := range s.dropIns(r) {
 		s.readFile(&l, r, path, true)
 	}
-	for _, d := range s.UserData {
-		r.Under(d.Key, d.File, d.Text)
+	for _, d := range s.given.userData {
+		if !r.Under(d.Key, d.File, d.Text) {
+			continue
+		}
+		l.said = append(l.said, d)
+		if !slices.Contains(l.Files, d.File) {
+			l.Files = append(l.Files, d.File)
+		}
 	}
 	l.Variables = r.Environment(variablePrefix, s.Environ)
 	l.Config.complete()

@@ -9,7 +9,7 @@ import (
 // and at little cost: that is what keeps the process small on hosts that belong to the containers.
 const (
 	gcPercent        = 50
-	memoryLimitBytes = 36 << 20 // soft, all of the Go runtime's memory; the binary's own pages come on top
+	memoryLimitBytes = 30 << 20 // soft, all of the Go runtime's memory; the binary's own pages come on top
 )
 
 // limitMemory sets how the Go runtime uses memory, unless GOGC or GOMEMLIMIT say so. GOMAXPROCS is left to Go, which

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/health"
 	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/pulse"
 )
@@ -39,6 +41,16 @@ const (
 	NotListening  Code = "not_listening"  // Forward clients cannot reach a configured address
 	Unreachable   Code = "unreachable"    // no receiver takes anything
 	NotAcked      Code = "not_acked"      // frames wait, and none is acknowledged
+	ConfigDrift   Code = "config_drift"   // somebody has written to ecs.config since it was rendered
+
+	// What is wrong with the host.
+	LogsLate          Code = health.LogsLate          // logs get on, but too slowly
+	SpoolFilling      Code = health.SpoolFilling      // it will be full
+	DiskFilling       Code = health.DiskFilling       // a disk is nearly full, or will be within four hours
+	DockerHung        Code = health.DockerHung        // the engine takes calls and does not answer
+	DockerDown        Code = health.DockerDown        // the engine is not there
+	AgentDisconnected Code = health.AgentDisconnected // the ECS agent is silent, or ECS does not hear it
+	ClockOff          Code = health.ClockOff          // the clock is wrong, or not kept right any more
 )
 
 func judge(reasons ...Reason) Verdict {
@@ -86,7 +98,24 @@ func (n *life) readiness(st *forwarder.Status, stalls []pulse.Stall, now time.Ti
 		reasons = append(reasons, Reason{NotAcked, fmt.Sprintf("%d frames wait in the spool, and for %.0f s none was acknowledged",
 			st.Spool.PendingFrames, st.Spool.UnackedSeconds)})
 	}
-	return judge(reasons...)
+	return judge(append(reasons, n.hostReasons(st, now)...)...)
+}
+
+// hostReasons are those that are not about getting logs on.
+func (n *life) hostReasons(st *forwarder.Status, now time.Time) []Reason {
+	var reasons []Reason
+	if n.health != nil { // else still being made
+		for _, r := range n.health.Reasons(flowOf(st), now) {
+			reasons = append(reasons, Reason{Code(r.Code), r.Text})
+		}
+	}
+	if n.drift != nil {
+		if e := n.drift(); e != nil && len(e.Drift) > 0 {
+			reasons = append(reasons, Reason{ConfigDrift, fmt.Sprintf("%s was changed by somebody since it was rendered: %s (fairlead render --diff shows how)",
+				e.File, strings.Join(e.Drift, ", "))})
+		}
+	}
+	return reasons
 }
 
 func stallReasons(stalls []pulse.Stall) []Reason {

@@ -16,7 +16,6 @@ import (
 	"github.com/fairlead/fairlead/internal/document"
 	"github.com/fairlead/fairlead/internal/edit"
 	"github.com/fairlead/fairlead/internal/instance"
-	"github.com/fairlead/fairlead/internal/secrets"
 )
 
 // ECSConfig is the file that the ECS agent is configured by.
@@ -30,7 +29,8 @@ type Rendering struct {
 	Output   string    // the file; what stands in it is part of the input
 	Restart  string    // ecsconfig.Auto or Never; empty: as configured
 
-	host ecsHost // zero: this one
+	host   ecsHost                     // zero: this one
+	reload func(context.Context) error // has the daemon read its configuration again; nil: over its control socket
 }
 
 // Rendered is what came of it. Nothing is written yet.
@@ -40,20 +40,24 @@ type Rendered struct {
 	Findings []document.Finding
 	From     string // where the user data came from
 	Unread   error  // why there is no user data, if there should be
+	Invalid  bool   // with what user data says the configuration cannot be used: the daemon goes on with the former
 
 	config Config
-	yaml   []userdata.YAML
+	dir    string // the state folder without user data
+	keep   kept   // for the daemon
 }
 
 // Plan works out what the file is to say. It writes nothing. An error says that there is nothing to go by: what is only
 // wrong in the input is a finding.
 func (r Rendering) Plan(ctx context.Context) (Rendered, error) {
 	// Without user data first: a fault of the configuration is the operator's to mend, and not overlooked for another.
-	base := r.Source.Load()
+	look := newLookups(ctx)
+	base := r.Source.with(nil, unasked).Load()
 	if !base.OK() {
 		return Rendered{Findings: base.Findings}, ErrConfig
 	}
-	out := Rendered{config: base.Config}
+	out := Rendered{config: base.Config, dir: base.Config.State.Dir}
+	look.former, _ = readKept(out.dir) // what cannot be read is written anew
 	before, err := ecsconfig.Read(r.Output)
 	if err != nil {
 		return out, fmt.Errorf("read what stands in %s: %w", r.Output, err)
@@ -61,18 +65,21 @@ func (r Rendering) Plan(ctx context.Context) (Rendered, error) {
 	out.Before = before
 
 	facts := make(chan ecsconfig.Facts, 1)
-	go func() { facts <- r.facts(ctx, before) }()
+	go func() { facts <- r.facts(ctx, before, base.Config.Control.Socket) }()
 	text, name, err := r.userData(ctx, &out)
 	if err != nil {
 		<-facts
 		return out, err
 	}
-	doc := userdata.Read(name, text)
-	out.yaml = doc.YAML
-	source := r.Source
-	source.UserData = doc.YAML
-	loaded := source.Load()
+	doc := readUserData(name, text)
+	if out.Unread != nil {
+		if doc.YAML = look.former.UserData; len(doc.YAML) > 0 {
+			out.Findings[len(out.Findings)-1].Text += "; what it said to fairlead when it was read last still counts"
+		}
+	}
+	loaded := r.Source.with(doc.YAML, look.forDaemon).Load()
 	out.config = loaded.Config
+	out.keep, out.Invalid = kept{machine("/"), loaded.said, look.used}, !loaded.OK()
 	var settings document.Settings
 	for _, list := range doc.Settings {
 		settings = append(settings, list...)
@@ -81,14 +88,12 @@ func (r Rendering) Plan(ctx context.Context) (Rendered, error) {
 	settings = append(settings, loaded.Config.ECS.Settings...)
 	known := <-facts
 	known.Listens = listens(loaded.Config)
-	store := &secrets.Store{}
 	out.Plan = ecsconfig.Make(ecsconfig.Input{
 		File: r.Output, Text: before, Lines: doc.Lines, Facts: known,
 		ScriptsRan: r.UserData == "" && r.isHost() && r.host.cloudInit().ScriptsRan(),
-		Settings: ecsconfig.Prepare(ctx, settings, func(ctx context.Context, ref ecsconfig.Reference) (string, error) {
-			return store.Lookup(ctx, ref.Kind, ref.Name)
-		}),
+		Settings:   ecsconfig.Prepare(settings, look.ask),
 	})
+	out.Missing = append(out.Missing, look.lost...)
 	out.Findings = together(out.Findings, loaded.Findings, doc.Findings, out.Plan.Findings)
 	return out, nil
 }
@@ -159,6 +164,17 @@ func (r Rendering) userData(ctx context.Context, out *Rendered) (text []byte, na
 	return text, out.From, nil
 }
 
+// readUserData is userdata.Read. The daemon has more to do than to fall over a text that nobody thought of.
+func readUserData(name string, text []byte) (doc userdata.Document) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			doc = userdata.Document{Findings: []document.Finding{{File: name, Severity: document.Error,
+				Text: fmt.Sprintf("cannot be read, which is a fault of fairlead: %v", fault), Fix: "report it, with fairlead check --user-data"}}}
+		}
+	}()
+	return userdata.Read(name, text)
+}
+
 func readSome(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -205,12 +221,12 @@ func (r Rendering) Check(ecsConfig string) ([]document.Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc := userdata.Read(name, text)
+		doc := readUserData(name, text)
 		lists = append(lists, doc.Findings)
-		r.Source.UserData = doc.YAML
+		r.Source = r.Source.with(doc.YAML, unasked)
 		in.Lines = doc.Lines
 		for _, list := range doc.Settings {
-			in.Settings = append(in.Settings, ecsconfig.Prepare(context.Background(), list, nil)...)
+			in.Settings = append(in.Settings, ecsconfig.Prepare(list, nil)...)
 		}
 	}
 	loaded := r.Source.Check()
@@ -221,7 +237,7 @@ func (r Rendering) Check(ecsConfig string) ([]document.Finding, error) {
 		}
 		in.File, in.Text = ecsConfig, text
 	}
-	in.Settings = append(in.Settings, ecsconfig.Prepare(context.Background(), loaded.Config.ECS.Settings, nil)...)
+	in.Settings = append(in.Settings, ecsconfig.Prepare(loaded.Config.ECS.Settings, nil)...)
 	in.Facts = ecsconfig.Facts{Listens: listens(loaded.Config)}
 	// Findings about what would be dropped from a file are of use only where there is one.
 	if r.UserData != "" && ecsConfig == "" {

@@ -3,6 +3,9 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead/fairlead/cleanup"
 )
 
 // below makes a root folder with an ECS host's files.
@@ -71,7 +76,7 @@ ecs: {settings: {ECS_LOGLEVEL: debug, ECS_ENABLE_SPOT_INSTANCE_DRAINING: True}}
 
 	// Somebody writes to it: the daemon sees which settings.
 	state := filepath.Join(host.root, "state")
-	watch := newECSWatch(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	watch := newECSWatch(slog.New(slog.DiscardHandler), prometheus.NewRegistry(), func() {})
 	watch.host = host
 	watch.look(state, time.Now())
 	if got := watch.Status().Drift; len(got) > 0 {
@@ -89,6 +94,30 @@ ecs: {settings: {ECS_LOGLEVEL: debug, ECS_ENABLE_SPOT_INSTANCE_DRAINING: True}}
 	watch.look(state, time.Now())
 	if got := watch.Status(); len(got.Drift) > 0 || got.Error != "" || got.Since != nil {
 		t.Errorf("after rendering again: %+v", got)
+	}
+}
+
+// The forecast of the disk comes from the daemon, of the one that tasks write to; without a daemon nothing is known.
+func TestUntilFull(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	if got := untilFull(t.Context(), socket); got != 0 {
+		t.Errorf("%s without a daemon", got)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		hour, minute := 3600.0, 60.0
+		writeJSON(w, http.StatusOK, Status{Cleanup: &cleanup.Status{Disks: []cleanup.DiskStatus{
+			{Mount: "/", Roles: []string{"root"}, UntilFullSeconds: &minute}, {Mount: "/var/lib/docker", Roles: []string{"docker"}, UntilFullSeconds: &hour}}}})
+	}))
+	_ = s.Listener.Close()
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	if got := untilFull(t.Context(), socket); got != time.Hour {
+		t.Errorf("%s, want 1h", got)
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/forwarder"
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 // Replay brings frames out of files back into the spool, for `fairlead replay`: through the daemon that runs with the
@@ -19,6 +21,8 @@ type Replay struct {
 	Config Config
 	Log    *slog.Logger
 	Tell   func(ReplayNews)
+
+	store *objects.Store // nil until it is needed
 }
 
 // ReplayNews is what there is to tell of a file: a problem, an end, or else progress.
@@ -49,14 +53,93 @@ func (r Replay) SetAside(ctx context.Context) error {
 	return r.files(ctx, paths, true)
 }
 
-// Files replays files, which stay.
+// Files replays files, and objects of S3 that are named s3://BUCKET/KEY; with a key that ends in a slash, all below it. They stay.
 func (r Replay) Files(ctx context.Context, paths []string) error {
+	var all []string
 	for _, path := range paths {
+		if strings.HasPrefix(path, "s3://") {
+			if err := r.findStore(ctx); err != nil {
+				return fmt.Errorf("replay %s: %w", path, err)
+			}
+			found, err := r.objects(ctx, path)
+			if err != nil {
+				return fmt.Errorf("replay: %w", err)
+			}
+			all = append(all, found...)
+			continue
+		}
 		if forwarder.IsSegment(r.Config.Forwarder.Spool, path) {
 			return fmt.Errorf("replay %s: it is a segment of the spool itself, what is in it is sent anyway", path)
 		}
+		all = append(all, path)
 	}
-	return r.files(ctx, paths, false)
+	return r.files(ctx, all, false)
+}
+
+func (r *Replay) findStore(ctx context.Context) error {
+	if r.store != nil {
+		return nil
+	}
+	cfg, err := awsConfig(ctx)
+	if err != nil {
+		return err
+	}
+	r.store = objects.New(cfg)
+	return nil
+}
+
+// objects answers what a URI stands for: an object, or all below it.
+func (r Replay) objects(ctx context.Context, uri string) ([]string, error) {
+	place, err := objects.Parse(uri)
+	if err != nil {
+		return nil, err
+	}
+	if place.Key != "" && !strings.HasSuffix(place.Key, "/") {
+		return []string{uri}, nil
+	}
+	places, err := r.store.List(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	if len(places) == 0 {
+		return nil, fmt.Errorf("there is nothing below %s", uri)
+	}
+	uris := make([]string, len(places))
+	for i, p := range places {
+		uris[i] = p.String()
+	}
+	return uris, nil
+}
+
+// open opens a file, or fetches an object into one that has no name.
+func (r Replay) open(ctx context.Context, path string) (*os.File, error) {
+	if !strings.HasPrefix(path, "s3://") {
+		return os.Open(path)
+	}
+	place, err := objects.Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.store.Get(ctx, place)
+	if objects.IsNone(err) {
+		return nil, fmt.Errorf("%w (for all below it, end it in a slash)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	f, err := os.CreateTemp("", "fairlead-replay-")
+	if err != nil {
+		return nil, err
+	}
+	if err = os.Remove(f.Name()); err == nil {
+		_, err = io.Copy(f, body)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("fetch %s: %w", path, err)
+	}
+	return f, nil
 }
 
 // take sends a batch of records; it returns how many are on disk.
@@ -141,7 +224,7 @@ func (f *replayFile) problem(format string, args ...any) {
 }
 
 func (f *replayFile) run(ctx context.Context) error {
-	file, err := os.Open(f.path)
+	file, err := f.r.open(ctx, f.path)
 	if err != nil {
 		return err
 	}

@@ -24,12 +24,18 @@ const lookEvery = 30 * time.Second
 
 // loops are all that must make progress.
 func (n *life) loops() []pulse.Loop {
-	if n == nil || n.forwarder == nil {
+	if n == nil {
 		return nil
 	}
-	loops := []pulse.Loop{{Name: "daemon", Pulse: &n.pulse}}
-	if n.wasReady() && !n.stopping.Load() {
-		loops = append(loops, n.forwarder.Loops()...)
+	var loops []pulse.Loop
+	if n.forwarder != nil {
+		loops = append(loops, pulse.Loop{Name: "daemon", Pulse: &n.pulse})
+		if n.wasReady() && !n.stopping.Load() {
+			loops = append(loops, n.forwarder.Loops()...)
+		}
+	}
+	if n.cleaner != nil && !n.stopping.Load() {
+		loops = append(loops, n.cleaner.Loop())
 	}
 	return loops
 }

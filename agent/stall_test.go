@@ -180,7 +180,7 @@ func TestStoppedProcess(t *testing.T) {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	dir := write(t, map[string]string{"f.yaml": "forward: {to: [" + fmt.Sprintf("%q", silentPort(t)) + "], grace: 0s}\nsources: {containers: {enabled: false}}\n"})
+	dir := write(t, map[string]string{"f.yaml": "forward: {to: [" + fmt.Sprintf("%q", silentPort(t)) + "], grace: 0s}\nsources: {containers: {enabled: false}}\ncleanup: {enabled: false}\n"})
 	d := &process{dir: dir, address: address}
 	d.configure(t, "")
 	cmd := exec.Command(os.Args[0])

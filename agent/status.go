@@ -6,6 +6,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/drain"
+	"github.com/fairlead/fairlead/agent/health"
+	"github.com/fairlead/fairlead/cleanup"
 	"github.com/fairlead/fairlead/forwarder"
 	"github.com/fairlead/fairlead/internal/document"
 )
@@ -21,6 +24,10 @@ type Status struct {
 
 	Forwarder *forwarder.Status `json:"forwarder,omitempty"`  // absent: there is nowhere to forward to
 	ECSConfig *ECSStatus        `json:"ecs_config,omitempty"` // absent: no ECS agent is configured on this host
+	Health    *health.Status    `json:"health,omitempty"`     // absent: still starting
+	Cleanup   *cleanup.Status   `json:"cleanup,omitempty"`    // absent: it is off
+	Bundle    *BundleStatus     `json:"bundle,omitempty"`     // absent: this daemon was asked for none
+	Drain     drain.Status      `json:"drain"`
 }
 
 // ConfigStatus says which configuration is at work, and what was wrong with one that was read since and refused.
@@ -32,13 +39,19 @@ type ConfigStatus struct {
 	Findings  []document.Finding `json:"findings,omitempty"`
 }
 
-// Status asks all parts.
-func (a *Agent) Status() Status { return a.status(context.Background()) }
-
+// status asks all parts.
 func (a *Agent) status(ctx context.Context) Status {
 	stalls := a.stalls(ctx)
 	n, st := a.ask()
-	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st, ECSConfig: a.ecs.Status(), Taps: a.taps.Watching()}
+	s := Status{Build: a.build, PID: os.Getpid(), Started: a.started, Ready: n.readiness(st, stalls, time.Now()), Forwarder: st, ECSConfig: a.ecs.Status(), Taps: a.taps.Watching(), Bundle: a.bundles.Status(), Drain: a.drain.Status()}
+	if n != nil {
+		h := n.health.Status()
+		s.Health = &h
+	}
+	if n != nil && n.cleaner != nil && n.loaded.Config.Cleanup.Enabled {
+		c := n.cleaner.Status()
+		s.Cleanup = &c
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Config = ConfigStatus{a.loaded.Files, a.loaded.Variables, hash(a.loaded.Config), a.refused.reason, a.refused.findings}

@@ -86,7 +86,7 @@ type Tapped struct {
 // Tap shows events as they pass until the context or the daemon ends; began is called when nothing is missed any more. tag is a glob,
 // empty for all.
 func (c Client) Tap(ctx context.Context, tag string, began func(), show func(Tapped) error) error {
-	answer, err := c.get(ctx, "/tap?tag="+url.QueryEscape(tag))
+	answer, err := c.do(ctx, http.MethodGet, "/tap?tag="+url.QueryEscape(tag))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package ecsconfig
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/fairlead/fairlead/internal/document"
@@ -22,16 +21,11 @@ const (
 	Never = "never"
 )
 
-// Validate checks what does not depend on the agent's own table: that a setting is of use is said when it is rendered.
+// Validate checks what the daemon goes by. What is wrong with a setting is said when it is rendered, and of that one alone: for a misspelt
+// name the instance must not lose its cluster.
 func (c Config) Validate() error {
-	var errs []error
 	if c.Restart != Auto && c.Restart != Never {
-		errs = append(errs, fmt.Errorf("ecs.restart: %q is unknown, use auto or never", c.Restart))
+		return fmt.Errorf("ecs.restart: %q is unknown, use auto or never", c.Restart)
 	}
-	for _, s := range c.Settings {
-		if !keyish.MatchString(s.Key) {
-			errs = append(errs, fmt.Errorf("ecs.settings: %q cannot be the name of a setting: use letters, digits and _", clip(s.Key)))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -44,7 +44,7 @@ func (p *planner) cross(now map[string]string) {
 			say(key, warn, "set sources.listen.tcp: 127.0.0.1:24224", "fluentd is listed, but nothing listens for it: tasks that use the driver without fluentd-async do not start")
 		}
 		if len(drivers) > 0 && !slices.Contains(drivers, "awslogs") {
-			if def := table()[key].otherwise(); strings.Contains(def, "awslogs") && slices.Contains(drivers, "fluentd") && !slices.Contains(drivers, "json-file") {
+			if def := table()[key].without(); strings.Contains(def, "awslogs") && slices.Contains(drivers, "fluentd") && !slices.Contains(drivers, "json-file") {
 				say(key, warn, `add "json-file"`, "the list replaces the default: tasks without a log configuration use json-file, which is not in it")
 			}
 		}
@@ -52,6 +52,9 @@ func (p *planner) cross(now map[string]string) {
 	if p.in.Facts.UntilFull > 0 {
 		const key = "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION"
 		wait, err := time.ParseDuration(now[key])
+		if err != nil || wait < time.Second { // then the agent takes its default
+			wait, err = time.ParseDuration(table()[key].otherwise())
+		}
 		if err == nil && wait > p.in.Facts.UntilFull {
 			say(key, warn, fmt.Sprintf("write less than %s", p.in.Facts.UntilFull.Round(time.Minute)), "stopped tasks are kept for %s, but the disk is full in %s at the present rate", wait, p.in.Facts.UntilFull.Round(time.Minute))
 		}
@@ -99,7 +102,9 @@ func (p *planner) cross(now map[string]string) {
 	}
 	if p.in.Facts.Upstart {
 		for key := range now {
-			if k, ok := table()[key]; ok && !slices.Contains(k.Readers, "agent") && key != "ECS_AGENT_LABELS" {
+			k, ok := table()[key]
+			inItsEnvironment := !slices.Contains(k.Readers, "agent") && key != "ECS_AGENT_LABELS" || key == "ECS_LOG_DRIVER" || key == "ECS_EXTERNAL"
+			if ok && inItsEnvironment {
 				say(key, warn, "set it in /etc/init/ecs.override", "has no effect here: under upstart ecs-init does not see this file")
 			}
 		}

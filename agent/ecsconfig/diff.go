@@ -19,7 +19,10 @@ func (p Plan) mask(raw string) string {
 	name, value, ok := strings.Cut(raw, "=")
 	key := strings.TrimSpace(exported.ReplaceAllString(strings.TrimSpace(invisible.Replace(name)), ""))
 	key = strings.Trim(key, `"'# `)
-	if ok && value != "" && (IsSecret(key) || p.hidden[key]) {
+	switch {
+	case !keyish.MatchString(key) && !strings.HasPrefix(strings.TrimSpace(raw), "#") && strings.ContainsAny(raw, `"'@`):
+		return "(no setting, perhaps a part of one)"
+	case ok && value != "" && (IsSecret(key) || p.hidden[key] || hasPassword(key, value)):
 		return name + "=(secret)"
 	}
 	return raw

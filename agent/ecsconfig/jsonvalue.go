@@ -175,11 +175,11 @@ func (k Key) refuse(v *verdict, text string, err error) {
 	partial = partial || k.isList() && text == "" && strings.HasPrefix(strings.TrimSpace(v.value), "[") && strings.ContainsAny(v.value, "0123456789\"") && k.startsWell(v.value)
 	if fix == "" && !k.Secret {
 		switch {
-		case k.isList() && k.Type == "json-list-uint16":
+		case k.Type == "json-list-uint16":
 			fix = "write it as " + k.Name + "=[22,2375]"
 		case k.isList():
 			fix = "write it as " + k.Name + `=["one","two"], on one line`
-			if guess, ok := loose.List("["+strings.Trim(v.value, "[] ")+"]", false); ok && k.accepts(guess) == nil {
+			if guess, ok := loose.List("["+strings.Trim(v.value, "[], ")+"]", false); ok && k.accepts(guess) == nil {
 				fix = "write " + k.Name + "=" + guess
 			}
 		default:
@@ -230,9 +230,9 @@ func (k Key) startsWell(value string) bool {
 // trap warns of what the agent accepts and yet does not do.
 func (k Key) trap(v *verdict) {
 	switch {
-	case v.value == "[]" && k.isList():
+	case v.value == "[]" && k.isList() && k.otherwise() != "[]":
 		v.say(document.Warning, "remove the line", "%s: an empty list counts as not set, the agent uses its default: %s", k.Name, k.otherwise())
-	case k.Name == "ECS_RESERVED_PORTS" && !strings.Contains(v.value, "22"):
+	case k.Name == "ECS_RESERVED_PORTS" && !slices.Contains(strings.Split(strings.Trim(v.value, "[]"), ","), "22"):
 		// Setting the list replaces the default.
 		v.say(document.Warning, "", "%s replaces the default list: ports 22, 2375, 2376, 51678 and 51679 are reserved no longer unless it names them", k.Name)
 	case k.Name == "ECS_CONTAINER_INSTANCE_TAGS":

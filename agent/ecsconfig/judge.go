@@ -31,7 +31,12 @@ func (v *verdict) say(s document.Severity, fix, format string, args ...any) {
 // judge says what the agent makes of a value, and what is to be written instead where only one thing can be meant.
 func judge(name, value string) verdict {
 	v := verdict{value: value}
-	if strings.ContainsAny(value, "\n\r\x00") {
+	if strings.Contains(value, "\x00") {
+		v.leave = true
+		v.say(document.Error, "type it anew", "%s: a value with a NUL byte cannot be in an environment, left out", name)
+		return v
+	}
+	if strings.ContainsAny(value, "\n\r") {
 		v.leave = true
 		v.say(document.Error, "write it on one line", "%s: a value over several lines cannot be written, left out", name)
 		return v
@@ -52,8 +57,11 @@ func judge(name, value string) verdict {
 		v.value = trimmed
 	}
 	if v.value == "" {
+		if name == "ECS_CLUSTER" {
+			v.say(document.Warning, "write the cluster's name", "ECS_CLUSTER is set to nothing: the agent joins the cluster default, and makes it if it may")
+		}
 		if k.DefaultInit != nil {
-			v.say(document.Warning, "remove the line to have the default", "%s is set to nothing, which also takes away what ecs-init would set: %s", name, k.otherwise())
+			v.say(document.Warning, "remove the line to have the default", "%s is set to nothing, which also takes away what ecs-init would set: %s", name, k.without())
 		}
 		return v
 	}
@@ -65,12 +73,43 @@ func judge(name, value string) verdict {
 	if strings.Contains(v.value, `\`) && k.readByInit() && !v.leave {
 		v.say(document.Warning, "", "%s: systemd removes the backslash, ecs-init keeps it: its two readers see different values", name)
 	}
+	if !v.leave && v.value != "" && strings.ContainsRune(`"'`, rune(v.value[0])) {
+		v.say(document.Warning, "write it without the quote", "%s: systemd takes the quote for the beginning of a text and reads on to the next one, in later lines too; ecs-init takes it for a part of the value", name)
+	}
 	return v
+}
+
+// alike is the key that a name was most likely to be: by its letters, or by its words, of which some are missing.
+func alike(name string) string {
+	if like := near.Word(name, names()); like != "" {
+		return like
+	}
+	words := strings.Split(name, "_")
+	if len(words) < 3 {
+		return ""
+	}
+	best := ""
+	for _, known := range names() {
+		left := words
+		for _, word := range strings.Split(known, "_") {
+			if len(left) > 0 && left[0] == word {
+				left = left[1:]
+			}
+		}
+		if len(left) == 0 && (best == "" || len(known) < len(best)) {
+			best = known
+		}
+	}
+	return best
 }
 
 func unknown(v *verdict, name string) {
 	fix := ""
-	if like := near.Word(name, names()); like != "" {
+	if !keyish.MatchString(name) && strings.ContainsAny(name, "\"'{}:/@") { // a piece of something, and of what is not known
+		v.say(document.Warning, "write NAME=value", "a line whose part before the = is no name of a setting: passed on as it is, without effect")
+		return
+	}
+	if like := alike(name); like != "" {
 		fix = fmt.Sprintf("did you mean %s?", like)
 	}
 	v.say(document.Warning, fix, "%s is not a setting of the ECS agent: passed on as it is, without effect", clip(name))

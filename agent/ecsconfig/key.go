@@ -78,13 +78,20 @@ func (k Key) fatal() bool { return strings.HasPrefix(k.Invalid, "fatal") && k.Ty
 // readByInit tells whether ecs-init takes the key from its own environment.
 func (k Key) readByInit() bool { return slices.Contains(k.Readers, "ecs-init") }
 
-// otherwise is what holds without the setting, for people.
-func (k Key) otherwise() string {
-	d := k.DefaultInit
-	if d == nil {
-		d = k.DefaultAgent
+// otherwise is what the agent takes instead of a value that it cannot use, for people. It is the agent's own default: that of ecs-init has
+// made way for what stands in the file, whatever it says.
+func (k Key) otherwise() string { return spoken(k.DefaultAgent) }
+
+// without is what holds where the file does not name the key.
+func (k Key) without() string {
+	if k.DefaultInit != nil {
+		return spoken(k.DefaultInit)
 	}
-	switch text := string(d); text {
+	return spoken(k.DefaultAgent)
+}
+
+func spoken(raw json.RawMessage) string {
+	switch text := string(raw); text {
 	case "", "null", `""`:
 		return "nothing"
 	default:

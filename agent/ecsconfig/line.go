@@ -23,7 +23,7 @@ type line struct {
 var (
 	exported  = regexp.MustCompile(`^((export|set|declare|env)\s+)+`)
 	keyish    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	noEquals  = regexp.MustCompile(`^((?:AWS|ECS|NON_?ECS)_[A-Z0-9_]+|DOCKER_HOST|(?:HTTPS?|NO)_PROXY)\s*[:\s]\s*\S`)
+	noEquals  = regexp.MustCompile(`^((?:AWS|ECS|NON_?ECS)_[A-Z0-9_]+|DOCKER_HOST|(?:HTTPS?|NO)_PROXY)\s*([:\s]\s*\S|$)`)
 	invisible = strings.NewReplacer("\ufeff", "", "\u00a0", " ", "\u200b", "", "\u2060", "")
 )
 
@@ -70,6 +70,24 @@ func (l *line) read(say func(note)) {
 	}
 }
 
+// written is a line break as it was written by an echo that was not told to make one of it.
+var written = regexp.MustCompile(`\\n((?:AWS|ECS|NON_?ECS)_[A-Z0-9_]+=)`)
+
+// parted are the lines that a line was meant to be.
+func parted(l line, report func(document.Place, note)) []line {
+	text := written.ReplaceAllString(l.raw, "\n$1")
+	if text == l.raw || strings.HasPrefix(strings.TrimSpace(text), "#") {
+		return []line{l}
+	}
+	report(l.at, note{document.Error, "a line break written as \\n: no reader makes one of it; corrected", "write each setting on a line of its own (echo -e, printf or a here-document)"})
+	var out []line
+	for raw := range strings.SplitSeq(text, "\n") {
+		l.raw, l.twisted = raw, true
+		out = append(out, l)
+	}
+	return out
+}
+
 // readFile parts the text of a file into lines. The text need not end with a newline.
 func readFile(file string, text []byte) []line {
 	if len(text) == 0 {
@@ -82,11 +100,12 @@ func readFile(file string, text []byte) []line {
 	return out
 }
 
-// Effective is what ecs-init gives the agent of a file: the last of equal names, by its own rules.
+// Effective is what ecs-init gives the agent of a file: the last of equal names, by its own rules. Names that the agent could not ask for are
+// left out: a comment with a = in it is one.
 func Effective(text []byte) map[string]string {
 	m := map[string]string{}
 	for raw := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
-		if name, value, ok := strings.Cut(strings.TrimSpace(raw), "="); ok {
+		if name, value, ok := strings.Cut(strings.TrimSpace(raw), "="); ok && (keyish.MatchString(name) || name == "") {
 			m[name] = value
 		}
 	}
@@ -107,7 +126,7 @@ func join(list []line, report func(document.Place, note)) []line {
 			continue
 		}
 		value := l.value
-		for j := i + 1; j < len(list) && j <= i+maxJoined && list[j].key == "" && !list[j].gone; j++ {
+		for j := i + 1; j < len(list) && j <= i+maxJoined && !keyish.MatchString(list[j].key) && !list[j].gone; j++ {
 			value += " " + strings.TrimSpace(list[j].raw)
 			first, rest, err := firstValue(value)
 			if err != nil || strings.TrimSpace(rest) != "" {
@@ -115,7 +134,7 @@ func join(list []line, report func(document.Place, note)) []line {
 			}
 			l.value, l.twisted = first, true
 			for k := i + 1; k <= j; k++ {
-				list[k].gone = true
+				list[k].key, list[k].gone = "", true
 			}
 			report(l.at, note{document.Error, l.key + ": the value is spread over lines, of which the agent sees only the first; corrected", "write it on one line"})
 			break

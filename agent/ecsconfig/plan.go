@@ -2,8 +2,10 @@ package ecsconfig
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/fairlead/fairlead/internal/document"
 	"github.com/fairlead/fairlead/internal/edit"
@@ -98,8 +100,13 @@ func hasPassword(key, value string) bool {
 	case key == "ECS_LOG_OPTS":
 		return strings.Contains(value, "token")
 	}
-	return false
+	return credentials().MatchString(value)
 }
+
+// credentials finds a user's password, a token or a signature in an address.
+var credentials = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)://[^/\s@]*:[^/\s@]+@|[?&][\w-]*(token|signature|sig|key|secret|password|credential)=[^&\s]`)
+})
 
 func changes(before, now map[string]string) []Change {
 	var out []Change
@@ -119,7 +126,10 @@ func changes(before, now map[string]string) []Change {
 
 // assemble puts the lines of the file and of the scripts into the order in which they count.
 func (p *planner) assemble() {
-	standing := readFile(p.in.File, p.in.Text)
+	var standing []line
+	for _, l := range readFile(p.in.File, p.in.Text) {
+		standing = append(standing, parted(l, p.report)...)
+	}
 	crlf := 0
 	for i := range standing {
 		l := &standing[i]
@@ -142,15 +152,14 @@ func (p *planner) assemble() {
 			}
 			continue
 		}
-		l := line{raw: strings.TrimSuffix(e.Text, "\r"), at: e.At, script: true}
-		l.read(func(n note) { p.report(e.At, n) })
-		if l.key == "" {
+		for _, l := range parted(line{raw: strings.TrimSuffix(e.Text, "\r"), at: e.At, script: true}, p.report) {
+			l.read(func(n note) { p.report(e.At, n) })
 			// Comments come over once.
-			if l.gone || p.in.ScriptsRan || slices.ContainsFunc(standing, func(o line) bool { return o.raw == l.raw }) {
+			if l.key == "" && (l.gone || p.in.ScriptsRan || slices.ContainsFunc(standing, func(o line) bool { return o.raw == l.raw })) {
 				continue
 			}
+			scripted = append(scripted, l)
 		}
-		scripted = append(scripted, l)
 	}
 	scripted = join(scripted, p.report)
 	if p.in.ScriptsRan {
@@ -180,10 +189,9 @@ func (p *planner) done(standing []line) bool {
 			left = map[string]string{}
 			continue
 		}
-		l := line{raw: e.Text}
-		l.read(func(note) {})
-		if l.key != "" && !l.gone {
-			if v := judge(l.key, l.value); !v.leave {
+		for _, l := range parted(line{raw: e.Text}, func(document.Place, note) {}) {
+			l.read(func(note) {})
+			if v := judge(l.key, l.value); l.key != "" && !l.gone && !v.leave {
 				left[l.key] = v.value
 			}
 		}
@@ -245,7 +253,11 @@ func (p *planner) decide(key string) (held *Setting, missing error) {
 		}
 		if s.Err != nil {
 			missing = s.Err
-			p.report(s.At, note{document.Error, fmt.Sprintf("%s: %v; the former value stays", key, s.Err), ""})
+			instead := "the former value stays"
+			if !slices.ContainsFunc(p.lines, func(l line) bool { return l.key == key && !l.gone }) {
+				instead = "it is not set, there is no former value"
+			}
+			p.report(s.At, note{document.Error, fmt.Sprintf("%s: %v; %s", key, s.Err, instead), ""})
 			continue
 		}
 		if s.Opaque {

@@ -108,3 +108,27 @@ func TestMake(t *testing.T) {
 		})
 	}
 }
+
+// A change that the agent does not see is none, however the file changes.
+func TestChanges(t *testing.T) {
+	for _, c := range []struct{ name, before, declare, want string }{
+		{"a value", "ECS_LOGLEVEL=info\n", "debug", "ECS_LOGLEVEL"},
+		{"the same", " ECS_LOGLEVEL=debug\n", "debug", ""},
+		{"a commented one", "#ECS_LOGLEVEL=x\nECS_LOGLEVEL=debug\n", "debug", ""},
+		{"in vain before", "export ECS_LOGLEVEL=debug\n", "debug", "ECS_LOGLEVEL"},
+		{"twice", "ECS_LOGLEVEL=info\nECS_LOGLEVEL=debug\n", "debug", ""},
+		{"line ends", "ECS_LOGLEVEL=debug\r\n", "debug", ""},
+		{"a line without a name", "=x\nECS_LOGLEVEL=debug\n", "debug", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := Make(Input{File: "f", Text: []byte(c.before), Settings: declared("ECS_LOGLEVEL", c.declare)})
+			got := ""
+			for _, change := range p.Changes {
+				got += change.Key
+			}
+			if got != c.want {
+				t.Errorf("%q became %q: changes %v, want %q", c.before, p.Text, p.Changes, c.want)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package ecsconfig
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func bySystemd(text string) map[string]string {
 			case c == '\\':
 				state = "escaped"
 			case c != ' ' && c != '\t':
-				state, value = "value", s
+				state, value = "value", value+s
 			}
 		case "value":
 			switch c {
@@ -114,6 +115,31 @@ func bySystemd(text string) map[string]string {
 		}
 	}
 	return m
+}
+
+// byDocker reads a file as docker run --env-file does; not at all if it would refuse it.
+func byDocker(text string) (m map[string]string, ok bool) {
+	m = map[string]string{}
+	if !utf8.ValidString(text) {
+		return nil, false
+	}
+	for i, l := range strings.Split(text, "\n") {
+		if i == 0 {
+			l = strings.TrimPrefix(l, "\ufeff")
+		}
+		l = strings.TrimLeft(l, " \t\v\f\r\u0085\u00a0")
+		if l == "" || l[0] == '#' {
+			continue
+		}
+		name, value, set := strings.Cut(l, "=")
+		if name == "" || strings.ContainsAny(name, " \t\v\f\r") {
+			return nil, false
+		}
+		if set {
+			m[name] = value
+		}
+	}
+	return m, true
 }
 
 // survives tells whether the agent starts with these settings.
@@ -167,12 +193,43 @@ func holds(t interface{ Fatalf(string, ...any) }, in Input) {
 		t.Fatalf("rendered again:\n%q\nis not\n%q", again.Text, text)
 	}
 	systemd := bySystemd(text)
+	docker, accepts := byDocker(text)
 	for key, value := range byInit(text) {
+		if _, known := table()[key]; known && accepts && strings.TrimRight(docker[key], " \t\r\v\f") != value {
+			t.Fatalf("%s: ecs-init reads %q, docker %q", key, value, docker[key])
+		}
 		if _, known := table()[key]; known && !strings.ContainsAny(value, `\'"`) && utf8.ValidString(value) && !strings.ContainsAny(value, "\r\x00\v\f\u0085\u00a0") && systemd[key] != value {
 			// A quote that some other line opens may swallow this one, for systemd alone.
 			if !strings.ContainsAny(text, `\'"`) {
 				t.Fatalf("%s: ecs-init reads %q, systemd %q", key, value, systemd[key])
 			}
+		}
+	}
+}
+
+// The oracles read what was observed of what they stand for.
+func TestOracles(t *testing.T) {
+	systemd := bySystemd("A=[\"json-file\",\"awslogs\"]\nB='[\"json-file\",\"awslogs\"]'\nC=\"[\"json-file\",\"awslogs\"]\"\nD={\"stack\": \"prod\"}\nF = x\nexport G=1\nH=back\\slash\n" +
+		"I={\\\"a\\\":1}\nJ=1\nJ=2\nN='a\nb'\nO=$HOME\nL=a #b\n# P=1\n; Q=1\n")
+	for name, want := range map[string]string{"A": `["json-file","awslogs"]`, "B": `["json-file","awslogs"]`, "C": `[json-file","awslogs"]"`, "D": `{"stack": "prod"}`, "F": "x", "H": "backslash",
+		"I": `{"a":1}`, "J": "2", "N": "a\nb", "O": "$HOME", "L": "a #b"} {
+		if got := systemd[name]; got != want {
+			t.Errorf("systemd: %s is %q, want %q", name, got, want)
+		}
+	}
+	if len(systemd) != 11 {
+		t.Errorf("systemd: %v", systemd)
+	}
+	init := byInit("\ufeffA=1\n  B=2  \r\nC = x\nexport D=1\n# E=b\nnothing\nF=\"x\"\nG=1\nG=2\nH=\n=x\n")
+	if want := map[string]string{"\ufeffA": "1", "B": "2", "C ": " x", "export D": "1", "# E": "b", "F": `"x"`, "G": "2", "H": "", "": "x"}; !maps.Equal(init, want) {
+		t.Errorf("ecs-init: %q, want %q", init, want)
+	}
+	if m, ok := byDocker("  A=\"x\" \n# B=1\nC\nD=1\nD=2\n"); !ok || !maps.Equal(m, map[string]string{"A": `"x" `, "D": "2"}) {
+		t.Errorf("docker: %q, %v", m, ok)
+	}
+	for _, text := range []string{"export A=1\n", "=x\n", "A = 1\n"} {
+		if m, ok := byDocker(text); ok {
+			t.Errorf("docker takes %q: %q", text, m)
 		}
 	}
 }
@@ -216,13 +273,73 @@ func TestTable(t *testing.T) {
 		t.Errorf("%d keys, want 112", got)
 	}
 	for name, k := range table() {
-		def := k.otherwise()
+		def := k.without()
 		if k.Platform != "" || def == "nothing" || strings.ContainsAny(def, " ") && !strings.HasPrefix(def, "[") || def == "[]" || def == "{}" || k.Type == "enum" || strings.HasPrefix(k.Type, "json") && def == "" {
 			continue
 		}
 		if v := judge(name, strings.ReplaceAll(strings.ReplaceAll(def, "\n", ""), ", ", ",")); len(v.notes) > 0 && def != "0" && def != "0s" {
 			t.Errorf("%s=%s, its default: %v", name, def, v.notes)
 		}
+	}
+}
+
+// A value that is plainly none of its type is never passed over in silence, whatever the key.
+func TestEveryKey(t *testing.T) {
+	wrong := map[string]string{"bool": "maybe", "duration": "soon", "int": "many", "uint16": "-1", "float": "much", "enum": "none of them", "int-pair": "1", "port-range": "9-1",
+		"json-list-uint16": `["a"]`, "json-list-enum": `["a"]`, "json-list-string": `[1]`, "json-list-cidr": `["a"]`, "json-object-string": `{"a":1}`, "path": "relative"}
+	for name, k := range table() {
+		value, ok := wrong[k.Type]
+		if !ok {
+			continue
+		}
+		p := Make(Input{File: "f", Text: []byte(name + "=" + value + "\n")})
+		if said := said(p.Findings); !strings.Contains(said, "f:1:1: ") || !strings.Contains(said, name) {
+			t.Errorf("%s=%s (%s): %q", name, value, k.Type, said)
+		}
+		if k.fatal() && len(p.Text) > 0 {
+			t.Errorf("%s=%s is fatal, and written", name, value)
+		}
+		// The same for what is out of bounds.
+		for _, bound := range []json.RawMessage{k.Min, k.Max} {
+			if bound == nil || strings.HasPrefix(k.Type, "json") {
+				continue
+			}
+			if v := judge(name, bare(bound)); len(v.notes) > 0 && !strings.Contains(v.notes[0].text, "zero") {
+				t.Errorf("%s=%s is the bound itself: %v", name, bare(bound), v.notes)
+			}
+		}
+	}
+}
+
+// Facts about the host are held against the settings.
+func TestCross(t *testing.T) {
+	yes, no := true, false
+	const drivers = "ECS_AVAILABLE_LOGGING_DRIVERS=[\"json-file\",\"fluentd\",\"splunk\",\"awsfirelens\"]\n"
+	const wait = "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=6h\n"
+	const spot = "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n"
+	for _, c := range []struct {
+		name, file string
+		facts      Facts
+		want       string
+	}{
+		{"nothing known", drivers + wait + spot, Facts{}, ""},
+		{"a driver that the engine lacks", drivers, Facts{EngineDrivers: []string{"json-file", "fluentd"}}, `f:1:1: warning: ECS_AVAILABLE_LOGGING_DRIVERS: the Docker engine of this host has no driver "splunk"`},
+		{"all drivers there", drivers, Facts{EngineDrivers: []string{"json-file", "fluentd", "splunk"}}, ""},
+		{"no listener", drivers, Facts{Listens: &no}, "f:1:1: warning: ECS_AVAILABLE_LOGGING_DRIVERS: fluentd is listed, but nothing listens for it"},
+		{"a listener", drivers, Facts{Listens: &yes}, ""},
+		{"full before clean-up", wait, Facts{UntilFull: 2 * time.Hour}, "f:1:1: warning: ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION: stopped tasks are kept for 6h0m0s, but the disk is full in 2h0m0s"},
+		{"full before clean-up by default", "", Facts{UntilFull: time.Hour}, "f: warning: ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION: stopped tasks are kept for 3h0m0s, but the disk is full in 1h0m0s"},
+		{"room enough", wait, Facts{UntilFull: 24 * time.Hour}, ""},
+		{"two that drain", spot, Facts{Drains: &yes}, "f:1:1: warning: ECS_ENABLE_SPOT_INSTANCE_DRAINING: fairlead drains on Spot notices too"},
+		{"one that drains", spot, Facts{Drains: &no}, ""},
+		{"upstart", "ECS_LOG_DRIVER=syslog\nECS_LOGLEVEL_ON_INSTANCE=info\n", Facts{Upstart: true}, "f:1:1: warning: ECS_LOG_DRIVER: has no effect here: under upstart"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := Make(Input{File: "f", Text: []byte(c.file), Facts: c.facts})
+			if got := said(p.Findings); !strings.Contains(got, c.want) || c.want == "" && got != "" || strings.Count(got, "\n") > 1 {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

@@ -1,13 +1,12 @@
 package ecsconfig
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/fairlead/fairlead/internal/document"
+	"github.com/fairlead/fairlead/internal/loose"
 )
 
 // Setting is a declared setting, ready to be written.
@@ -20,52 +19,30 @@ type Setting struct {
 	Err    error // a reference in it could not be resolved
 }
 
-// Reference names a value that is kept elsewhere.
-type Reference struct {
-	Kind string // ssm, secretsmanager, kms, s3
-	Name string
-}
-
-func (r Reference) String() string {
-	if r.Kind == "kms" {
-		return "{kms: ...}" // a ciphertext says nothing to anybody
-	}
-	return fmt.Sprintf("{%s: %s}", r.Kind, r.Name)
-}
-
 // reference answers the reference that a value is.
-func reference(v document.Value) (Reference, bool) {
+func reference(v document.Value) (document.Elsewhere, bool) {
 	if v.Kind != document.Map || len(v.Map) != 1 || v.Map[0].Value.Kind != document.Text {
-		return Reference{}, false
+		return document.Elsewhere{}, false
 	}
 	switch kind := v.Map[0].Key; kind {
 	case "ssm", "secretsmanager", "kms", "s3":
-		return Reference{kind, v.Map[0].Value.Text}, true
+		return document.Elsewhere{Kind: kind, Name: v.Map[0].Value.Text}, true
 	}
-	return Reference{}, false
+	return document.Elsewhere{}, false
 }
 
-// Resolver looks a reference up.
-type Resolver func(ctx context.Context, r Reference) (string, error)
-
-// Prepare makes settings of what documents declare. Without a resolver references stay what they are.
-func Prepare(ctx context.Context, list document.Settings, resolve Resolver) []Setting {
-	known := map[Reference]func() (string, error){}
+// Prepare makes settings of what documents declare. Values that name something elsewhere are asked of lookup; without it they
+// stay what they are.
+func Prepare(list document.Settings, lookup func(document.Elsewhere) (string, error)) []Setting {
 	var out []Setting
 	for _, d := range list {
 		s := Setting{Key: d.Key, At: d.At}
-		s.Value = s.text(d.Value, func(r Reference) string {
-			if resolve == nil {
+		s.Value = s.text(d.Value, func(r document.Elsewhere) string {
+			if lookup == nil {
 				s.Opaque = true
 				return ""
 			}
-			look, ok := known[r]
-			if !ok {
-				value, err := resolve(ctx, r)
-				look = func() (string, error) { return value, err }
-				known[r] = look
-			}
-			value, err := look()
+			value, err := lookup(r)
 			if err != nil && s.Err == nil {
 				s.Err = fmt.Errorf("%s: %w", r, err)
 			}
@@ -78,7 +55,7 @@ func Prepare(ctx context.Context, list document.Settings, resolve Resolver) []Se
 }
 
 // text writes a value as the file has it: bare, on one line, JSON without blanks.
-func (s *Setting) text(v document.Value, resolve func(Reference) string) string {
+func (s *Setting) text(v document.Value, resolve func(document.Elsewhere) string) string {
 	if r, ok := reference(v); ok {
 		return strings.TrimSuffix(resolve(r), "\n")
 	}
@@ -109,9 +86,9 @@ func (s *Setting) text(v document.Value, resolve func(Reference) string) string 
 }
 
 // json writes a value as JSON; with texts, numbers and booleans as texts: the agent takes no others in a map.
-func (s *Setting) json(v document.Value, texts bool, resolve func(Reference) string) string {
+func (s *Setting) json(v document.Value, texts bool, resolve func(document.Elsewhere) string) string {
 	if r, ok := reference(v); ok {
-		return quote(resolve(r))
+		return loose.Quote(resolve(r))
 	}
 	switch v.Kind {
 	case document.List:
@@ -123,7 +100,7 @@ func (s *Setting) json(v document.Value, texts bool, resolve func(Reference) str
 	case document.Map:
 		var parts []string
 		for _, one := range v.Map {
-			parts = append(parts, quote(one.Key)+":"+s.json(one.Value, texts, resolve))
+			parts = append(parts, loose.Quote(one.Key)+":"+s.json(one.Value, texts, resolve))
 		}
 		return "{" + strings.Join(parts, ",") + "}"
 	case document.Number, document.Bool:
@@ -131,13 +108,5 @@ func (s *Setting) json(v document.Value, texts bool, resolve func(Reference) str
 			return v.Text
 		}
 	}
-	return quote(v.Text)
-}
-
-func quote(text string) string {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(text) // a string always has a form
-	return strings.TrimSuffix(b.String(), "\n")
+	return loose.Quote(v.Text)
 }

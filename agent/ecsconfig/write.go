@@ -68,9 +68,24 @@ func Write(path string, text []byte, secret bool) error {
 	return replace(path, text, mode, uid, gid)
 }
 
-// replace writes beside, syncs, renames, and syncs the folder.
+// replace writes beside, syncs, renames, and syncs the folder. The folder is locked meanwhile, so that what a killed process left beside can
+// be told from what another one is at.
 func replace(path string, text []byte, mode fs.FileMode, uid, gid int) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", d.Name(), err)
+	}
+	name := "." + filepath.Base(path) + ".fairlead-*"
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), name)); err == nil {
+		for _, one := range left {
+			_ = os.Remove(one) // it is in nobody's way
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), name)
 	if err != nil {
 		return err
 	}
@@ -100,11 +115,6 @@ func replace(path string, text []byte, mode fs.FileMode, uid, gid int) (err erro
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
 	return d.Sync()
 }
 

@@ -47,6 +47,13 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after kill %d: %d bytes, %v", i, len(got), err)
 		}
 	}
+	// What the killed left beside goes with the next.
+	if err := Write(path, a, false); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v, want the file and its backup", entries, err)
+	}
 }
 
 func TestWrite(t *testing.T) {

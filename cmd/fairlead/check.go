@@ -30,15 +30,15 @@ With --user-data and --ecs-config it also judges those, as a linter for pipeline
   fairlead check --ecs-config /etc/ecs/ecs.config`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			l := g.source().Check()
-			if r.UserData != "" || ecsConfig != "" {
-				var err error
-				r.Source, r.Stdin = g.source(), c.InOrStdin()
-				if l.Findings, err = r.Check(ecsConfig); err != nil {
-					return failed(err)
-				}
-				l.Files = append(l.Files, given(r.UserData, ecsConfig)...)
+			source := g.source()
+			source.Lenient = true
+			l := source.Check()
+			var err error
+			r.Source, r.Stdin = source, c.InOrStdin()
+			if l.Findings, err = r.Check(ecsConfig); err != nil {
+				return failed(err)
 			}
+			l.Files = append(l.Files, given(r.UserData, ecsConfig)...)
 			if err := printFindings(c.OutOrStdout(), l, asJSON); err != nil {
 				return failed(err)
 			}
@@ -95,7 +95,11 @@ func summary(l agent.Loaded) string {
 		to = "to " + strings.Join(names, ", ")
 	}
 	s := fmt.Sprintf("ok: %s; forwards %s", from, to)
-	if n := document.Count(l.Findings, document.Warning); n > 0 {
+	switch n := document.Count(l.Findings, document.Warning); n {
+	case 0:
+	case 1:
+		s += "; 1 warning"
+	default:
 		s += fmt.Sprintf("; %d warnings", n)
 	}
 	return s

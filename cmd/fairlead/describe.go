@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent"
+	"github.com/fairlead/fairlead/agent/drain"
+	"github.com/fairlead/fairlead/agent/health"
+	"github.com/fairlead/fairlead/cleanup"
 	"github.com/fairlead/fairlead/forwarder"
 )
 
@@ -52,8 +55,14 @@ func describe(s agent.Status, before *former, now time.Time) string {
 		if n := f.Spool.SetAsideFiles; n > 0 {
 			row("set aside", "%d frames, %s: see what is wrong with them, then run fairlead replay --set-aside", n, amount(f.Spool.SetAsideBytes))
 		}
+		for _, v := range f.Volumes {
+			row("volume", "%s", volume(v))
+		}
 		row("books", "%s", books(f.Ledger))
 		row("flow", "%s", flow(f, before, now))
+		if before != nil && len(before.rates) > 1 {
+			row("", "%s events/s acked, the last %d s", spark(before.rates), len(before.rates))
+		}
 		if len(f.Excluded) > 0 {
 			row("excluded", "%s", excluded(f.Excluded))
 		}
@@ -64,11 +73,153 @@ func describe(s agent.Status, before *former, now time.Time) string {
 	if e := s.ECSConfig; e != nil {
 		row("ecs.config", "%s", ecsConfig(e, now))
 	}
+	if h := s.Health; h != nil && !h.Host.At.IsZero() {
+		for i, d := range h.Host.Disks {
+			name := ""
+			if i == 0 {
+				name = "disks"
+			}
+			row(name, "%s", disk(d))
+		}
+		row("machine", "%s", machine(h.Host))
+		row("docker", "%s", docker(h.Docker, now))
+		row("ecs agent", "%s", ecsAgent(h.ECS, now))
+		if n := len(h.ECS.Stopped); n > 0 {
+			last := h.ECS.Stopped[n-1]
+			row("", "%s ago: %s", since(last.At, now), last)
+		}
+	}
+	if c := s.Cleanup; c != nil {
+		row("cleanup", "%s", cleaning(c, now))
+		for _, f := range c.Failing {
+			row("", "tasks of %s FAIL AGAIN AND AGAIN: %d are left since %s, exit code %d", f.Family, f.Tries, f.Since.UTC().Format(time.RFC3339), f.Exit)
+		}
+	}
+	if p := s.Drain.Phase; p != drain.Serving && p != "" {
+		row("drain", "%s", draining(s.Drain, now))
+	}
 	_ = w.Flush() // into memory
 	if s.Forwarder != nil {
 		b.WriteString(sources(s.Forwarder.Sources))
 	}
 	return b.String()
+}
+
+func disk(d health.DiskState) string {
+	switch {
+	case d.Error != "":
+		return "NO ANSWER of " + d.Error
+	case d.SizeBytes == 0:
+		return d.Mount + " tells no size"
+	}
+	line := fmt.Sprintf("%s %.0f %% full, %s free of %s", d.Mount, d.Used()*100, amount(d.AvailBytes), amount(d.SizeBytes))
+	if d.SecondsUntilFull != nil {
+		line += ", FULL IN " + health.Duration(*d.SecondsUntilFull)
+	}
+	if d.ReadOnly {
+		line += ", read only"
+	}
+	return line
+}
+
+func machine(h health.HostState) string {
+	line := fmt.Sprintf("%d processors %.0f %% busy, load %.2f, %s of %s memory available", h.CPUs, h.Busy*100, h.Load[0], amount(h.AvailableBytes), amount(h.MemoryBytes))
+	if h.Stolen > 0.05 {
+		line += fmt.Sprintf(", %.0f %% STOLEN", h.Stolen*100)
+	}
+	if h.OOMKills > 0 {
+		line += fmt.Sprintf(", %d killed for want of memory since the boot", h.OOMKills)
+	}
+	if h.Reboot != "" {
+		line += ", REBOOT: " + h.Reboot
+	}
+	return line
+}
+
+func docker(d health.DockerState, now time.Time) string {
+	switch {
+	case d.Missing && !d.Probed.IsZero():
+		return "none on this host"
+	case d.Probed.IsZero():
+		return "not asked yet, or health.docker_probe is 0"
+	case !d.Up:
+		return fmt.Sprintf("DOWN for %s: %s", since(d.Since, now), d.Error)
+	}
+	counts := map[string]int{}
+	for _, c := range d.Containers {
+		counts[c.State]++
+	}
+	line := fmt.Sprintf("up, %s, lists containers in %d ms", d.Version, d.Milli["list"])
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		line += fmt.Sprintf(", %d %s", counts[state], state)
+	}
+	if n := d.Volumes["dangling"]; n > 0 {
+		line += fmt.Sprintf(", %d dangling volumes", n)
+	}
+	return line
+}
+
+func ecsAgent(e health.ECSState, now time.Time) string {
+	switch {
+	case e.Since.IsZero():
+		return "not asked yet"
+	case e.Missing:
+		return "none on this host"
+	case !e.Up:
+		return fmt.Sprintf("NO ANSWER for %s: %s", since(e.Since, now), e.Error)
+	}
+	state := "connected"
+	if !e.Connected() {
+		state = "NOT CONNECTED"
+	}
+	return fmt.Sprintf("%s to %s, %d tasks running, %d pending, %s", state, e.Cluster, e.Tasks["RUNNING"], e.Tasks["PENDING"], e.Version)
+}
+
+// spark draws values as a line of blocks, the largest at its full height.
+func spark(values []float64) string {
+	blocks := []rune("▁▂▃▄▅▆▇█")
+	most := slices.Max(values)
+	var b strings.Builder
+	for _, v := range values {
+		i := 0
+		if most > 0 {
+			i = int(v / most * float64(len(blocks)-1))
+		}
+		b.WriteRune(blocks[i])
+	}
+	return b.String()
+}
+
+// draining says how far the instance is on its way out of service, and why.
+func draining(d drain.Status, now time.Time) string {
+	line := strings.ToUpper(string(d.Phase))
+	for _, c := range d.Causes {
+		line += "; " + c.String()
+	}
+	if d.Phase != drain.Out && !d.End.IsZero() {
+		line += fmt.Sprintf("; %s left", max(0, d.End.Sub(now)).Round(time.Second))
+	}
+	if h := d.Hook; h != nil {
+		line += fmt.Sprintf("; hook %s: %d heartbeats", h.Name, h.Heartbeats)
+		if h.Completed {
+			line += ", completed"
+		}
+	}
+	if s := d.Spilled; s != nil {
+		line += fmt.Sprintf("; %d events spilled to %s", s.Events, s.To)
+		if s.Failure != "" {
+			line += ", NOT ALL: " + s.Failure
+		}
+	}
+	switch {
+	case d.Result != nil && d.Result.Failure != "":
+		line += "; NOT DONE: " + d.Result.Failure
+	case d.Result != nil:
+		line += "; no task runs, all logs are delivered"
+	case d.Last != "":
+		line += "; " + d.Last
+	}
+	return line
 }
 
 func ecsConfig(e *agent.ECSStatus, now time.Time) string {
@@ -81,6 +232,23 @@ func ecsConfig(e *agent.ECSStatus, now time.Time) string {
 	}
 	if e.Error != "" {
 		line += "; NOT RENDERED: " + e.Error
+	}
+	return line
+}
+
+func cleaning(c *cleanup.Status, now time.Time) string {
+	if c.Last.IsZero() {
+		return "no pass yet"
+	}
+	line := fmt.Sprintf("last pass %s ago, removed %d and %s so far, %d wait", since(c.Last, now), c.RemovedTotal, amount(c.ReclaimedBytes), c.Waiting)
+	if c.DryRun {
+		line += ", dry run: nothing is removed"
+	}
+	if c.Held != "" {
+		line += "; nothing of Docker's goes: " + c.Held
+	}
+	if c.Error != "" && !strings.Contains(c.Held, c.Error) {
+		line += "; " + c.Error
 	}
 	return line
 }
@@ -154,6 +322,17 @@ func spool(s forwarder.SpoolStatus) string {
 	}
 	if s.Failing != "" {
 		line += ", FAILING: " + s.Failing
+	}
+	return line
+}
+
+func volume(v forwarder.VolumeStatus) string {
+	line := v.Path + ": " + amount(v.UsedBytes)
+	if v.MaxBytes > 0 {
+		line += " of " + amount(v.MaxBytes)
+	}
+	if v.LostBytes > 0 {
+		line += ", " + amount(v.LostBytes) + " GIVEN UP UNREAD"
 	}
 	return line
 }

@@ -16,12 +16,21 @@ import (
 	"github.com/fairlead/fairlead/agent"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	code := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if isWorker() {
+		sayDone(code)
+	}
+	os.Exit(code)
+}
 
 // run is main with its surroundings as arguments. Exit codes: 0 done; 1 failed, or findings where they are the command's
 // purpose; 2 wrong usage or configuration.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	root := newRoot()
+	for _, command := range extra {
+		root.AddCommand(command())
+	}
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -71,6 +80,9 @@ type global struct {
 	logFormat string
 }
 
+// extra are the commands of builds with tags.
+var extra []func() *cobra.Command
+
 func newRoot() *cobra.Command {
 	g := &global{}
 	root := &cobra.Command{
@@ -94,7 +106,7 @@ spool on disk and forwards them to Fluentd until each one is acknowledged.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return wrongUsage(fmt.Errorf("%w (see %s --help)", err, c.CommandPath()))
 	})
-	root.AddCommand(newRun(g), newRender(g), newStatus(g), newCheck(g), newFold(g), newTap(g), newReplay(g), newDemo(), newVersion())
+	root.AddCommand(newRun(g), newRender(g), newStatus(g), newWhy(g), newCheck(g), newFold(g), newTap(g), newReplay(g), newDrain(g), newGC(g), newBundle(g), newDemo(), newVersion())
 	return root
 }
 

@@ -91,6 +91,8 @@ func verdict(out agent.Rendered, strict bool) error {
 		return failed(fmt.Errorf("%s could not be looked up and had no former value", strings.Join(out.Missing, ", ")))
 	case out.Unread != nil && !errors.Is(out.Unread, instance.ErrOff):
 		return failed(errors.New("the user data could not be read; what it asks for is missing"))
+	case out.Invalid:
+		return failed(errors.New("with what user data says the configuration of fairlead is not valid; the daemon keeps the former"))
 	case strict && len(out.Findings) > 0:
 		return failed(fmt.Errorf("%d findings, %d of them errors", len(out.Findings), document.Count(out.Findings, document.Error)))
 	}

@@ -11,23 +11,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/agent"
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 func newReplay(g *global) *cobra.Command {
 	var setAside bool
 	c := &cobra.Command{
-		Use:   "replay FILE... | --set-aside",
+		Use:   "replay FILE... | s3://BUCKET/KEY... | --set-aside",
 		Short: "Send again what was set aside, or what a file of a spool holds",
 		Long: `Brings frames back into the spool, through the running daemon or, if none runs, into the spool itself. They are then sent
 like any others, behind what is in it.
 
 --set-aside takes the frames that a receiver refused while it took later ones of the same tag; each file is removed when its
-frames are on disk in the spool. FILE is any file of a spool: a .bad file, or a segment copied from another host. It stays, and
-all frames in it are sent, also those that were acknowledged before.
+frames are on disk in the spool. FILE is any file of a spool: a .bad file, or a segment copied from another host. s3:// names what
+an instance spilled when it was taken out of service (drain.spill); with a slash at its end, all below it. These stay, and all frames
+in them are sent, also those that were acknowledged before.
 
 Exit code 1 says that a part was no whole record or could not be sent; what could be is in the spool.`,
 		Example: `  fairlead replay --set-aside
-  fairlead replay /var/lib/fairlead/spool/0000000300000000.bad`,
+  fairlead replay /var/lib/fairlead/spool/0000000300000000.bad
+  fairlead replay s3://my-logs/spilled/i-0123456789abcdef0/`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := replayArgs(c, args, setAside); err != nil {
 				return err
@@ -62,7 +65,9 @@ func replayArgs(c *cobra.Command, args []string, setAside bool) error {
 	}
 	for _, path := range args {
 		if strings.HasPrefix(path, "s3://") {
-			return wrongUsage(fmt.Errorf("replay %s: this version reads local files only: copy it here first (aws s3 cp %s .)", path, path))
+			if _, err := objects.Parse(path); err != nil {
+				return wrongUsage(fmt.Errorf("replay: %w", err))
+			}
 		}
 	}
 	return nil

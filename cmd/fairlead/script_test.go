@@ -36,8 +36,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setUp puts the directory of the script into the files that name it as ${WORK}.
+// setUp puts the directory of the script into the files that name it as ${WORK}. The engine and the disks of this machine are not for a
+// daemon of a test to clean up.
 func setUp(e *testscript.Env) error {
+	e.Setenv("DOCKER_HOST", "unix://"+filepath.Join(e.WorkDir, "no-docker.sock"))
 	e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // else each process under the race detector ends a second later
 	files, err := filepath.Glob(filepath.Join(e.WorkDir, "*.yaml"))
@@ -48,6 +50,9 @@ func setUp(e *testscript.Env) error {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return err
+		}
+		if bytes.Contains(text, []byte("control:")) && !bytes.Contains(text, []byte("cleanup:")) {
+			text = append(text, "cleanup: {enabled: false}\n"...)
 		}
 		if err := os.WriteFile(name, bytes.ReplaceAll(text, []byte("${WORK}"), []byte(e.WorkDir)), 0o600); err != nil {
 			return err
@@ -64,7 +69,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	c := exec.Command(args[1], args[2:]...)
 	c.Dir = ts.Getenv("WORK")
 	c.Path, _ = lookPath(args[1], ts.Getenv("PATH"))
-	for _, name := range []string{"PATH", "HOME", "GORACE", "FAIRLEAD_FORWARD_TO", "FAIRLEAD_NO_SUCH"} {
+	for _, name := range []string{"PATH", "HOME", "GORACE", "FAIRLEAD_FORWARD_TO", "FAIRLEAD_NO_SUCH", "DOCKER_HOST"} {
 		if v := ts.Getenv(name); v != "" {
 			c.Env = append(c.Env, name+"="+v)
 		}
@@ -91,7 +96,7 @@ func lookPath(name, path string) (string, error) {
 	return exec.LookPath(name)
 }
 
-// until CONFIG PATTERN: the status of the daemon with the configuration, as JSON, matches the pattern within ten seconds.
+// until CONFIG PATTERN: the status of the daemon with the configuration, as JSON, matches the pattern within thirty seconds.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: until config pattern")
@@ -100,7 +105,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	want := regexp.MustCompile(args[1])
 	var text []byte
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if text, err = client.Raw(context.Background()); err == nil && want.Match(text) {
 			return
 		}
@@ -110,9 +115,9 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 
 // signal NAME CONFIG: sends the signal to the daemon with the configuration.
 func signalDaemon(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
 	if neg || len(args) != 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal HUP|TERM|KILL config")
+		ts.Fatalf("usage: signal HUP|TERM|KILL|USR1 config")
 	}
 	client := agent.Client{Socket: agent.Source{Path: ts.MkAbs(args[1])}.Load().Config.Control.Socket}
 	s, err := client.Status(context.Background())

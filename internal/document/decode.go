@@ -62,7 +62,6 @@ func (d *decoder) value(path string, at place, n ast.Node, v reflect.Value) {
 		return // a key without a value, as a section of which all is commented out: as if it were not there
 	}
 	switch t := v.Type(); {
-	case t == anyType:
 	case t == settingsType:
 		d.settings(path, at, n, v)
 	case t == secretType && isMap(n):
@@ -93,8 +92,6 @@ func (d *decoder) single(path string, at place, n ast.Node, v reflect.Value) {
 			return
 		}
 		d.record(path, at)
-	case n.Type() == ast.MappingType && d.isLaterSection(path):
-		d.section(path, at, n, reflect.Value{})
 	case isEither(v.Type()):
 		d.fail(at, path, fmt.Sprintf("a text or a map of keys is wanted, not %s", describe(n)), "")
 	default:
@@ -130,7 +127,7 @@ func (d *decoder) list(path string, at place, n ast.Node, v reflect.Value) {
 	v.Set(list)
 }
 
-// section decodes a map of keys into the struct v; without one, into nothing: all its keys are for later.
+// section decodes a map of keys into the struct v.
 func (d *decoder) section(path string, at place, n ast.Node, v reflect.Value) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
@@ -158,7 +155,7 @@ func (d *decoder) section(path string, at place, n ast.Node, v reflect.Value) {
 			continue
 		}
 		first[key] = at
-		d.key(join(path, key), path, key, at, it.Value(), v)
+		d.key(join(path, key), key, at, it.Value(), v)
 	}
 }
 
@@ -177,32 +174,28 @@ func (d *decoder) merge(path string, at place, n ast.Node, v reflect.Value) {
 	}
 }
 
-func (d *decoder) key(path, section, key string, at place, n ast.Node, v reflect.Value) {
-	if v.IsValid() {
-		if f, ok := field(v, key); ok {
-			d.value(path, at, n, f)
-			return
-		}
-	}
-	if d.laterKey(path, at, n) {
+func (d *decoder) key(path, key string, at place, n ast.Node, v reflect.Value) {
+	if f, ok := field(v, key); ok {
+		d.value(path, at, n, f)
 		return
 	}
-	d.fail(at, path, "unknown key", d.suggest(section, key, v))
+	d.fail(at, path, "unknown key", d.suggest(key, v))
 }
 
 // suggest says what key may have been meant: one of the same section, else one of the same name elsewhere.
-func (d *decoder) suggest(section, key string, v reflect.Value) string {
-	here := d.laterKeys(section)
-	if v.IsValid() {
-		here = append(here, keys(v.Type())...)
-	}
+func (d *decoder) suggest(key string, v reflect.Value) string {
+	here := keys(v.Type())
 	if like := near.Word(key, here); like != "" {
 		return fmt.Sprintf("did you mean %q?", like)
 	}
-	for _, path := range d.known() {
-		if strings.HasSuffix(path, "."+key) {
-			return fmt.Sprintf("did you mean %q?", path)
+	var elsewhere string
+	paths(d.target.Type(), "", func(path string, _ reflect.Type) {
+		if elsewhere == "" && strings.HasSuffix(path, "."+key) {
+			elsewhere = path
 		}
+	})
+	if elsewhere != "" {
+		return fmt.Sprintf("did you mean %q?", elsewhere)
 	}
 	if len(here) == 0 {
 		return ""

@@ -66,27 +66,7 @@ func (r *Reader) variables(prefix string) map[string]variable {
 		v, _ := lookup(r.target, path)
 		add(path, v)
 	})
-	for _, l := range r.later {
-		// Keys of the entries of a list have no variable.
-		if section, _, ok := cutLast(l.Path); !ok || !r.isList(section) {
-			add(l.Path, reflect.Value{})
-		}
-	}
 	return all
-}
-
-func (r *Reader) isList(path string) bool {
-	found := false
-	paths(r.target.Type(), "", func(p string, t reflect.Type) { found = found || p == path && t.Kind() == reflect.Slice })
-	return found
-}
-
-func cutLast(path string) (section, key string, ok bool) {
-	i := strings.LastIndexByte(path, '.')
-	if i < 0 {
-		return "", path, false
-	}
-	return path[:i], path[i+1:], true
 }
 
 func (r *Reader) variable(key variable, at place, value string) {
@@ -96,17 +76,13 @@ func (r *Reader) variable(key variable, at place, value string) {
 		r.report(at, Error, key.path+": "+message(err), "")
 		return
 	}
-	if key.to.IsValid() {
-		d.value(key.path, at, n, key.to)
-		return
-	}
-	d.laterKey(key.path, at, n)
+	d.value(key.path, at, n, key.to)
 }
 
 // node makes of the variable's text what a document would hold. A single value is taken as it is, not as YAML: a template
 // ({{.ContainerName}}) or a # needs no quotes here.
 func (d *decoder) node(key variable, value string) (ast.Node, error) {
-	t := d.typeOf(key)
+	t := key.to.Type()
 	list := t.Kind() == reflect.Slice && !isText(t) && t != settingsType
 	switch {
 	case list && strings.TrimSpace(value) == "":
@@ -117,7 +93,7 @@ func (d *decoder) node(key variable, value string) (ast.Node, error) {
 			seq.Values = append(seq.Values, text(strings.TrimSpace(one)))
 		}
 		return seq, nil
-	case !list && !isSection(t) && t != anyType && t != settingsType && (t != secretType || !inFile.MatchString(value)):
+	case !list && !isSection(t) && t != settingsType && (t != secretType || !isNamed.MatchString(value)):
 		return text(value), nil
 	}
 	tree, err := parse([]byte(value))
@@ -129,18 +105,6 @@ func (d *decoder) node(key variable, value string) (ast.Node, error) {
 	}
 	ast.Walk(d, tree.Docs[0].Body)
 	return tree.Docs[0].Body, nil
-}
-
-func (d *decoder) typeOf(key variable) reflect.Type {
-	if key.to.IsValid() {
-		return key.to.Type()
-	}
-	for _, l := range d.later {
-		if l.Path == key.path {
-			return reflect.TypeOf(l.Off)
-		}
-	}
-	panic("document: no such key: " + key.path)
 }
 
 func text(value string) ast.Node { return ast.String(token.String(value, value, &token.Position{})) }

@@ -32,7 +32,7 @@ func TestEnvironment(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got, want := defaults(), defaults()
 			c.want(&want)
-			r := NewReader(&got, sampleLater)
+			r := NewReader(&got)
 			r.Environment("T_", c.environ)
 			if len(r.Findings()) > 0 {
 				t.Errorf("findings: %q", lines(r))
@@ -46,25 +46,23 @@ func TestEnvironment(t *testing.T) {
 
 func TestEnvironmentFindings(t *testing.T) {
 	v := defaults()
-	r := NewReader(&v, sampleLater)
+	r := NewReader(&v)
 	r.Document("d1", []byte("section: {count: x}\n"))
 	n := r.Environment("T_", []string{
-		"T_NAME=a", "T_SECTION_WAIT=5", "T_SECTION_COUNT=", "T_LIST=/a", "T_LIST_LIMIT=5", "T_SECTION_KEY=hunter2", "T_EXTRA_EVERY=5m", "T_EXTRA_ONLY=", "T_SECTION=",
+		"T_NAME=a", "T_SECTION_WAIT=5", "T_SECTION_COUNT=", "T_LIST=/a", "T_LIST_LIMIT=5", "T_SECTION=",
 		"T_ZZZZZZZZZZZZZZZZZZZZZZZZZZZ=1",
 	})
 	want := []string{
 		`d1:1:11: error: section.count: "x" is not a whole number`,
-		"environment T_EXTRA_EVERY: warning: extra.every: not available in this version, ignored",
 		"environment T_LIST: error: list: a list is wanted, not a text (fix: write each entry on a line of its own after a dash)",
 		"environment T_LIST_LIMIT: error: no such key",
 		"environment T_NAME: error: no such key (fix: did you mean T_NAMES?)",
 		"environment T_SECTION: error: section: no value",
 		`environment T_SECTION_COUNT: error: section.count: "" is not a whole number`,
-		"environment T_SECTION_KEY: error: section.key: not available in this version",
 		`environment T_SECTION_WAIT: error: section.wait: "5" is not a duration (fix: did you mean "5s"?)`,
 		"environment T_ZZZZZZZZZZZZZZZZZZZZZZZZZZZ: error: no such key",
 	}
-	if got := lines(r); n != 10 || !reflect.DeepEqual(got, want) {
+	if got := lines(r); n != 7 || !reflect.DeepEqual(got, want) {
 		t.Errorf("%d variables, got:\n%s\nwant:\n%s", n, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

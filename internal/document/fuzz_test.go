@@ -16,7 +16,7 @@ func FuzzDocument(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		v := defaults()
-		r := NewReader(&v, sampleLater)
+		r := NewReader(&v)
 		r.Document("d", text)
 		last := bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte("\r")) + 1
 		for _, f := range r.Findings() {

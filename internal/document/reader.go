@@ -18,20 +18,23 @@ import (
 
 // Reader decodes documents into one struct, in the order it is given them.
 type Reader struct {
+	// Lookup answers what AWS keeps. Where it answers a value and an error, the value is used and the error is a warning. Without it, a
+	// secret that names such a place is an error.
+	Lookup func(Elsewhere) (string, error)
+
 	target   reflect.Value
-	before   reflect.Value // the defaults
-	later    []Later
+	before   reflect.Value    // the defaults
 	set      map[string]place // where each key that is set was set last
 	sources  []string         // files and variables in the order they were read
 	findings []Finding
 }
 
 // NewReader reads into target, a pointer to a struct that holds the defaults.
-func NewReader(target any, later []Later) *Reader {
+func NewReader(target any) *Reader {
 	v := reflect.ValueOf(target).Elem()
 	before := reflect.New(v.Type()).Elem()
 	before.Set(v) // lists are replaced, never changed, so what it shares with the target stays as it is
-	return &Reader{target: v, before: before, later: later, set: map[string]place{}}
+	return &Reader{target: v, before: before, set: map[string]place{}}
 }
 
 // Findings are all that was found wrong so far, in the order of the documents and their lines.
@@ -63,14 +66,14 @@ func (r *Reader) report(at place, s Severity, text, fix string) {
 func (r *Reader) Document(file string, text []byte) { r.Under("", file, text) }
 
 // Under reads the part of a YAML text that stands under one key of it; without a key all of it. A text without the key
-// sets nothing.
-func (r *Reader) Under(key, file string, text []byte) {
+// sets nothing. It answers whether there was something to read.
+func (r *Reader) Under(key, file string, text []byte) bool {
 	r.sources = append(r.sources, file)
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if at, ok := firstBad(text); !ok {
 		at.file = file
 		r.report(at, Error, "not valid UTF-8", "save the file as UTF-8")
-		return
+		return false
 	}
 	tree, err := parse(text)
 	if err != nil {
@@ -81,7 +84,7 @@ func (r *Reader) Under(key, file string, text []byte) {
 			at.line, at.column = p.Line, p.Column
 		}
 		r.report(at, Error, message(err), fixSyntax(message(err)))
-		return
+		return false
 	}
 	d := decoder{Reader: r, file: file, anchors: map[string]ast.Node{}, inside: map[string]bool{}}
 	var body ast.Node
@@ -91,20 +94,21 @@ func (r *Reader) Under(key, file string, text []byte) {
 		}
 		if body != nil {
 			r.report(d.place(doc.Body), Error, "a second document in one file", "write each into a file of its own below conf.d, or remove the ---")
-			return
+			return false
 		}
 		body = doc.Body
 	}
 	if body == nil {
-		return
+		return false
 	}
 	ast.Walk(&d, body)
 	if key != "" {
 		if body = under(key, body); body == nil {
-			return
+			return false
 		}
 	}
 	d.value("", d.place(body), body, r.target)
+	return true
 }
 
 // under answers the value of a key of the map n, nil if there is none.

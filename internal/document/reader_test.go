@@ -30,21 +30,12 @@ type section struct {
 	Rate     float64       `yaml:"rate"`
 	Wait     time.Duration `yaml:"wait"`
 	MaxBytes size.Bytes    `yaml:"max_bytes"`
+	Key      Secret        `yaml:"key"`
 }
 
 type entry struct {
 	Path string `yaml:"path"`
 	Fold *bool  `yaml:"fold"`
-}
-
-var sampleLater = []Later{
-	{Path: "section.level", Off: "none", Loss: true, Fix: "write none"},
-	{Path: "section.key", Off: Secret(""), Loss: true},
-	{Path: "list.limit", Off: size.Bytes(0)},
-	{Path: "names.address", Off: "", Loss: true},
-	{Path: "extra.settings", Off: Any{}},
-	{Path: "extra.every", Off: time.Duration(0)},
-	{Path: "extra.only", Off: []string(nil)},
 }
 
 func defaults() sample {
@@ -55,7 +46,7 @@ func defaults() sample {
 func read(t *testing.T, texts ...string) (sample, []string) {
 	t.Helper()
 	v := defaults()
-	r := NewReader(&v, sampleLater)
+	r := NewReader(&v)
 	for i, text := range texts {
 		r.Document(fmt.Sprintf("d%d", i+1), []byte(text))
 	}
@@ -83,7 +74,7 @@ func TestValues(t *testing.T) {
 		{"a mark and nothing", []string{"---\n"}, func(*sample) {}},
 		{"a section without keys", []string{"section:\nlist:\n"}, func(*sample) {}},
 		{"every kind", []string{"section: {text: a b, on: true, count: -3, rate: 1.5, wait: 1m30s, max_bytes: 64MiB}\n"}, func(s *sample) {
-			s.Section = section{"a b", true, -3, 1.5, 90 * time.Second, 64 * size.MiB}
+			s.Section = section{"a b", true, -3, 1.5, 90 * time.Second, 64 * size.MiB, ""}
 		}},
 		{"numbers without a unit", []string{"section: {wait: 0, max_bytes: 4096, rate: 2}\n"}, func(s *sample) {
 			s.Section.Wait, s.Section.MaxBytes, s.Section.Rate = 0, 4096, 2
@@ -118,9 +109,6 @@ func TestValues(t *testing.T) {
 		}, func(s *sample) {
 			s.Section.Text, s.Section.Count, s.Inner.Names = "a", 2, []string{"d"}
 		}},
-		{"off for later", []string{"section: {level: none, key: \"\"}\nlist: [{path: /a, limit: 0}]\nextra: {every: 0s, only: []}\n"}, func(s *sample) {
-			s.List = []entry{{Path: "/a"}}
-		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := defaults()
@@ -143,9 +131,9 @@ func TestFindings(t *testing.T) {
 	}{
 		{"unknown key, near", "section:\n  wait: 1s\n  cuont: 3\n", []string{`d1:3:3: error: section.cuont: unknown key (fix: did you mean "count"?)`}},
 		{"unknown key, elsewhere", "max_bytes: 1\n", []string{`d1:1:1: error: max_bytes: unknown key (fix: did you mean "section.max_bytes"?)`}},
-		{"unknown key, nothing like it", "list:\n- zzzzzz: 1\n", []string{"d1:2:3: error: list[0].zzzzzz: unknown key (fix: known here: fold, limit, path)"}},
+		{"unknown key, nothing like it", "list:\n- zzzzzz: 1\n", []string{"d1:2:3: error: list[0].zzzzzz: unknown key (fix: known here: fold, path)"}},
 		{"dashes for underscores", "section: {max-bytes: 1}\n", []string{`d1:1:11: error: section.max-bytes: unknown key (fix: did you mean "max_bytes"?)`}},
-		{"a hidden field is no key", "hidden: 1\n", []string{"d1:1:1: error: hidden: unknown key (fix: known here: extra, list, names, section)"}},
+		{"a hidden field is no key", "hidden: 1\n", []string{"d1:1:1: error: hidden: unknown key (fix: known here: list, names, section)"}},
 		{"all of them", "section:\n  wait: 5\n  on: maybe\n  max_bytes: 64MB\n  count: many\nlst: []\n", []string{
 			`d1:2:3: error: section.wait: "5" is not a duration (fix: did you mean "5s"?)`,
 			`d1:3:3: error: section.on: "maybe" is neither true nor false (fix: write true or false)`,
@@ -177,20 +165,6 @@ func TestFindings(t *testing.T) {
 		{"an anchor in itself", "names: &a [*a]\n", []string{"d1:1:12: error: names[0]: a single value is wanted, not a list"}},
 		{"a map merged into itself", "section: &a {<<: *a}\n", []string{"d1:1:14: error: section: the anchor &a holds itself"}},
 		{"a tag", "section: {text: !!str 5}\n", []string{"d1:1:11: error: section.text: the tag !!str has no meaning here (fix: remove the tag)"}},
-		{"for later", "section:\n  level: gzip\n  key: {file: /k}\nlist: [{limit: 1MiB}]\nextra: {every: 5m, settings: {A: [1]}, only: a}\n", []string{
-			"d1:2:3: error: section.level: not available in this version (fix: write none)",
-			"d1:3:3: error: section.key: not available in this version",
-			"d1:4:9: warning: list[0].limit: not available in this version, ignored",
-			"d1:5:9: warning: extra.every: not available in this version, ignored",
-			"d1:5:20: warning: extra.settings: not available in this version, ignored",
-			"d1:5:40: warning: extra.only: not available in this version, ignored",
-		}},
-		{"for later, wrong", "extra: {every: often, evry: 1s}\nsection: {key: [a]}\n", []string{
-			`d1:1:9: error: extra.every: "often" is not a duration (fix: write a number with its unit, as 500ms, 30s, 5m or 1h30m)`,
-			`d1:1:23: error: extra.evry: unknown key (fix: did you mean "every"?)`,
-			"d1:2:11: error: section.key: a single value is wanted, not a list",
-		}},
-		{"a map for later in a list of texts", "names: [{address: a}, b]\n", []string{"d1:1:10: error: names[0].address: not available in this version"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, got := read(t, c.text)
@@ -202,7 +176,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestSecretsAreNotQuoted(t *testing.T) {
-	for _, text := range []string{"section: {key: hunter2}", "section: {key: 123456}", "section: {key: [hunter2]}", "section: {key: true}", "section: {kye: hunter2}"} {
+	for _, text := range []string{"section: {key: [hunter2]}", "section: {key: {fil: hunter2}}", "section: {kye: hunter2}"} {
 		_, got := read(t, text)
 		if all := strings.Join(got, "\n"); len(got) == 0 || strings.Contains(all, "hunter2") || strings.Contains(all, "123456") {
 			t.Errorf("%s: findings %q", text, got)
@@ -213,7 +187,7 @@ func TestSecretsAreNotQuoted(t *testing.T) {
 // What a Validate complains of is put to the line that said it, in whichever document that was last.
 func TestInvalid(t *testing.T) {
 	v := defaults()
-	r := NewReader(&v, sampleLater)
+	r := NewReader(&v)
 	r.Document("d1", []byte("section:\n  text: a\n  wait: 1s\nlist:\n- path: /a\n- path: /b\nnames: [a, b, c]\n"))
 	r.Document("d2", []byte("section: {wait: 5s}\nnames: [x]\n"))
 	r.Environment("T_", []string{"T_SECTION_COUNT=7"})
@@ -247,7 +221,7 @@ func TestInvalid(t *testing.T) {
 // A Validate that names only the first fault is asked until it has named all.
 func TestValidate(t *testing.T) {
 	v := defaults()
-	r := NewReader(&v, nil)
+	r := NewReader(&v)
 	r.Document("d1", []byte("section: {count: 7, text: bad, wait: 2s}\nlist: [{path: a}, {path: b}]\n"))
 	r.Validate(func() error {
 		switch {

@@ -8,22 +8,9 @@ import (
 	"time"
 )
 
-// Later is a key that belongs to the documented configuration, but whose part is not in this version. It is known and its
-// value is checked; setting it is reported, because it has no effect.
-type Later struct {
-	Path string // without list indexes: `sources.files.max_bytes`
-	Off  any    // the value that asks for nothing, and with it the type; setting it is no finding
-	Loss bool   // to go on without it would lose security or data: an error, not a warning
-	Fix  string // what to do instead, if there is something
-}
-
-// Any is the type of a Later key whose value is not checked.
-type Any struct{}
-
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	secretType   = reflect.TypeFor[Secret]()
-	anyType      = reflect.TypeFor[Any]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
@@ -31,7 +18,7 @@ var (
 func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textType) }
 
 // isSection tells whether t is a struct of further keys.
-func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != anyType && !isText(t) }
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isText(t) }
 
 // isEither tells whether t is a struct of keys that may also be written as one text: it has an UnmarshalText for that.
 func isEither(t reflect.Type) bool {
@@ -114,18 +101,6 @@ func paths(t reflect.Type, prefix string, visit func(path string, t reflect.Type
 				paths(ft, prefix+name+".", visit)
 			}
 		}
-	}
-}
-
-// plain is a path without its list indexes: files[0].tag is files.tag.
-func plain(path string) string {
-	for {
-		i := strings.IndexByte(path, '[')
-		j := strings.IndexByte(path, ']')
-		if i < 0 || j < i {
-			return path
-		}
-		path = path[:i] + path[j+1:]
 	}
 }
 

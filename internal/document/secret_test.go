@@ -2,6 +2,7 @@ package document
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,13 +43,13 @@ func TestSecrets(t *testing.T) {
 		{"a log", "key: {file: DIR/long}", "", "", "d:1:1: error: key: DIR/long has more than 65536 bytes, which is no secret"},
 		{"relative", "key: {file: key}", "", "", "d:1:1: error: key: the file is not named by an absolute path (fix: write {file: /run/secrets/NAME})"},
 		{"no file named", "key: {file: [a]}", "", "", "d:1:1: error: key: the file is not named by an absolute path (fix: write {file: /run/secrets/NAME})"},
-		{"parameter store", "key: {ssm: /a}", "", "", "d:1:1: error: key: {ssm: ...} is resolved by fairlead render only (fix: write the text itself, or {file: PATH})"},
+		{"parameter store", "key: {ssm: /a}", "", "", "d:1:1: error: key: {ssm: /a} cannot be looked up here (fix: write the text itself, or {file: PATH})"},
 		{"unknown place", "key: {vault: a}", "", "", "d:1:1: error: key.vault: unknown key (fix: write the text itself, or {file: PATH})"},
 		{"two places", "key: {file: /a, ssm: b}", "", "", "d:1:1: error: key: a map of 2 keys names no secret (fix: write the text itself, or {file: PATH})"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var v guarded
-			r := NewReader(&v, nil)
+			r := NewReader(&v)
 			r.Document("d", []byte(strings.ReplaceAll(c.yaml, "DIR", dir)))
 			if c.env != "" {
 				r.Environment("T_", []string{"T_KEY=" + strings.ReplaceAll(c.env, "DIR", dir)})
@@ -58,6 +59,45 @@ func TestSecrets(t *testing.T) {
 			}
 			if string(v.Key) != string(c.want) {
 				t.Errorf("got %q, want %q", string(v.Key), string(c.want))
+			}
+		})
+	}
+}
+
+// What AWS keeps is asked of Lookup.
+func TestSecretsElsewhere(t *testing.T) {
+	for _, c := range []struct{ name, yaml, env, want, finding string }{
+		{"there", "key: {ssm: /key}", "", "hunter2", ""},
+		{"in a variable", "", "{ssm: /key}", "hunter2", ""},
+		{"a former value", "key: {s3: \"s3://b/k\"}", "", "former", "d:1:1: warning: key: {s3: s3://b/k}: no answer"},
+		{"none", "key: {secretsmanager: x}", "", "", "d:1:1: error: key: {secretsmanager: x}: no answer"},
+		{"ciphertext", "key: {kms: QUJD}", "", "", "d:1:1: error: key: {kms: ...}: no answer"},
+		{"empty", "key: {ssm: /empty}", "", "", "d:1:1: error: key: {ssm: /empty} is empty"},
+		{"no name", "key: {ssm: []}", "", "", "d:1:1: error: key: {ssm: ...} names nothing (fix: write the name as a text)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var v guarded
+			r := NewReader(&v)
+			r.Lookup = func(from Elsewhere) (string, error) {
+				switch from.Name {
+				case "/key":
+					return "hunter2\n", nil
+				case "/empty":
+					return "", nil
+				case "s3://b/k":
+					return "former", errors.New("no answer")
+				}
+				return "", errors.New("no answer")
+			}
+			r.Document("d", []byte(c.yaml))
+			if c.env != "" {
+				r.Environment("T_", []string{"T_KEY=" + c.env})
+			}
+			if got := strings.Join(lines(r), "\n"); got != c.finding {
+				t.Errorf("finding %q, want %q", got, c.finding)
+			}
+			if string(v.Key) != c.want {
+				t.Errorf("got %q, want %q", string(v.Key), c.want)
 			}
 		})
 	}

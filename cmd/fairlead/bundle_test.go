@@ -1,0 +1,202 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
+)
+
+// hangs is set in the process that mounts a file system that hangs: it has a mount namespace of its own.
+const hangs = "FAIRLEAD_TEST_HANGS"
+
+// A bundle ends in time, and its process with it, on a host with a file system that does not answer: a FUSE server that takes
+// requests and goes silent, of which no signal frees who waits.
+func TestBundleOverDeadMount(t *testing.T) {
+	if os.Getenv(hangs) != "" {
+		withDeadMount(t)
+		return
+	}
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("no /dev/fuse on this machine")
+	}
+	c := exec.Command("/proc/self/exe", "-test.run=^TestBundleOverDeadMount$", "-test.v")
+	c.Env = append(os.Environ(), hangs+"=1")
+	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setpgid: true}
+	out, err := c.CombinedOutput()
+	if bytes.Contains(out, []byte("--- SKIP")) {
+		t.Skipf("%s", out)
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func withDeadMount(t *testing.T) {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Skipf("no namespace of its own: %v", err)
+	}
+	if err := unix.Mount("tmpfs", "/var/log", "tmpfs", 0, ""); err != nil {
+		t.Skipf("no tmpfs: %v", err)
+	}
+	if err := os.MkdirAll("/var/log/ecs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("/var/log/messages", []byte("May  1 10:00:00 h app: all is well\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("open /dev/fuse: %v", err)
+	}
+	if err := unix.Mount("dead", "/var/log/ecs", "fuse.dead", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)); err != nil {
+		t.Skipf("mount: %v", err)
+	}
+	buf := make([]byte, 128<<10)
+	if _, err := unix.Read(fd, buf); err != nil { // FUSE_INIT
+		t.Fatal(err)
+	}
+	answer := make([]byte, 16+64)
+	binary.LittleEndian.PutUint32(answer, uint32(len(answer)))
+	copy(answer[8:16], buf[8:16])                       // the request's number
+	binary.LittleEndian.PutUint32(answer[16:], 7)       // protocol
+	binary.LittleEndian.PutUint32(answer[20:], 31)      // its minor version
+	binary.LittleEndian.PutUint32(answer[16+20:], 4096) // max_write
+	if _, err := unix.Write(fd, answer); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for { // takes requests, answers none
+			if _, err := unix.Read(fd, buf); err != nil {
+				return
+			}
+		}
+	}()
+	defer unix.Close(fd) // frees who waits
+
+	dir := t.TempDir()
+	const deadline = 12
+	c := exec.Command("/proc/self/exe", "bundle", "--output", dir+"/b.tgz", "--deadline", fmt.Sprint(deadline, "s"), "--config", dir+"/none.yaml")
+	c.Args[0] = "fairlead"
+	c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+	if err := os.WriteFile(dir+"/none.yaml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	out, err := c.CombinedOutput()
+	took := time.Since(began)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if took > deadline*time.Second+2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	m := members(t, dir+"/b.tgz")
+	var manifest struct {
+		Sources []struct{ Source, Outcome string }
+	}
+	if err := json.Unmarshal([]byte(m["manifest.json"]), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[string]string{}
+	for _, s := range manifest.Sources {
+		outcomes[s.Source] = s.Outcome
+	}
+	if outcomes["ECS agent logs"] != "timed out" || outcomes["file systems"] != "timed out" || !strings.Contains(m["mounts.txt"], "DOES NOT ANSWER") || m["var_log/messages"] == "" {
+		t.Errorf("%v\n%s\n%s", outcomes, m["mounts.txt"], out)
+	}
+	if !strings.Contains(string(out), "file systems do not answer") {
+		t.Errorf("no finding says so:\n%s", out)
+	}
+}
+
+// members of an archive by their names below the instance's folder.
+func members(t *testing.T, path string) map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%s: mode %v, %v", path, info.Mode(), err)
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return m
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parts := strings.SplitN(h.Name, "/", 3); len(parts) == 3 {
+			m[parts[2]] = string(text)
+		}
+	}
+}
+
+// Ctrl-C leaves a whole archive.
+func TestBundleInterrupted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/none.yaml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("/proc/self/exe", "bundle", "--output", dir+"/b.tgz", "--config", dir+"/none.yaml")
+	c.Args[0] = "fairlead"
+	c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // it has begun to write
+		if list, _ := filepath.Glob(dir + "/.fairlead-bundle-*"); len(list) > 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if m := members(t, dir+"/b.tgz"); !strings.Contains(m["manifest.json"], `"interrupted": true`) || !strings.Contains(out.String(), "interrupted: the archive is whole") {
+		t.Errorf("%s\n%s", m["manifest.json"], out.String())
+	}
+	if list, _ := filepath.Glob(dir + "/.fairlead*"); len(list) > 0 {
+		t.Errorf("left behind: %v", list)
+	}
+}
