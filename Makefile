@@ -11,7 +11,7 @@ SOAK     ?= 30m
 # A source tree without its git metadata builds as well.
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
-.PHONY: all build check test test-units test-whole lint vet fuzz soak bench reliability demo setup clean
+.PHONY: all build check test test-units test-whole lint vet vulncheck fuzz soak bench reliability demo release release-tools setup clean
 
 all: build
 
@@ -35,20 +35,37 @@ setup: ## what the tests need beside Go: a C compiler for the race detector, a D
 
 vet:
 	$(GO) vet ./...
+	$(GO) vet -tags docs ./cmd/fairlead
 	cd test/otelrecv && $(GO) vet ./...
 
 lint:
 	$(LINT) run
+
+vulncheck: ## known vulnerabilities in what is called; asks vuln.go.dev
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+release: ## packages, images, binaries for amd64 and arm64 in dist, all from the module cache: no network
+	GOPROXY=file://$$($(GO) env GOMODCACHE)/cache/download GOSUMDB=off $(GO) run ./packaging/release -out dist
+
+release-tools: ## fetches what `make release` needs into the module cache
+	$(GO) mod download
+	GOFLAGS=-mod=mod $(GO) run $$(sed -n 's/^const nfpm = "\(.*\)"/\1/p' packaging/release/main.go) --version >/dev/null
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
-soak: setup ## 1,000 random histories in virtual time, then random faults against the spool for a tenth of SOAK and the whole program for SOAK
+soak: setup ## 1,000 random histories in virtual time, no false alarm for SOAK, random faults against the spool for a tenth of SOAK, hostile user data and ecs.config for SOAK each, the clean-up's law on a million hosts, the whole program for SOAK, an instance taken away 100 times
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v -run 'Histories' ./forwarder
+	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 1h -v -run 'TestFleet' ./forwarder/fluent
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestHistories$$' ./forwarder/spool
+	$(GO) test -run '^$$' -fuzz '^FuzzRead$$' -fuzztime $(SOAK) -fuzzminimizetime 5s ./agent/userdata
+	$(GO) test -run '^$$' -fuzz '^FuzzMake$$' -fuzztime $(SOAK) -fuzzminimizetime 5s ./agent/ecsconfig
+	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestFaults$$' ./test/prometheus
+	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestLaw|TestSchedules|TestManyVolumes' ./cleanup/...
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v ./test
+	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -parallel 2 -timeout 24h -v ./test/scalein
 
 bench: build ## throughput, memory, cost and delay of the program; then the packages' own benchmarks
 	$(GO) run ./test/bench
@@ -62,4 +79,4 @@ demo: build ## the whole path on this machine, nothing needed
 	./bin/fairlead demo
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

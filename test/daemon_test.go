@@ -38,6 +38,7 @@ type daemonConfig struct {
 	forward    string // more keys of the forward section, after a comma
 	uid        uint32
 	listen     string // host:port for Forward clients; the unix socket is fluent.sock in the daemon's folder
+	more       string // whole lines of YAML
 }
 
 type filesConfig struct{ path, tag, format string }
@@ -50,6 +51,7 @@ func (c daemonConfig) yaml(dir, health string) string {
 	fmt.Fprintf(&b, "spool: {%s}\n", c.spool)
 	fmt.Fprintf(&b, "control: {socket: %s/ctl.sock}\n", dir)
 	fmt.Fprintf(&b, "health: {listen: %q}\n", health)
+	fmt.Fprintf(&b, "drain: {enabled: false}\n")
 	fmt.Fprintf(&b, "sources:\n  containers: {enabled: %v, root: %s%s}\n", c.containers, bed.logs, c.names)
 	fmt.Fprintf(&b, "  host: {enabled: false}\n  journal: {units: []}\n")
 	if c.listen == "" {
@@ -63,6 +65,7 @@ func (c daemonConfig) yaml(dir, health string) string {
 	for _, f := range c.files {
 		fmt.Fprintf(&b, "    - {path: %q, tag: %s, format: %s}\n", f.path, f.tag, f.format)
 	}
+	b.WriteString(c.more)
 	return b.String()
 }
 

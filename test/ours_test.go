@@ -30,6 +30,7 @@ type ourReceiver struct {
 	repeated int                    // frames
 	first    map[script.Mark]string // chunk in which an event came first
 	stray    []string               // events that came again in another frame
+	doings   []map[string]any       // events of what fairlead has cleaned up
 }
 
 func newOurReceiver(t *testing.T, o *oracle.Oracle) receiver {
@@ -80,6 +81,10 @@ func (r *ourReceiver) event(e *rcv.Event) {
 	record, err := e.Map()
 	if err != nil {
 		r.t.Errorf("record of %s: %v", e.Tag, err)
+		return
+	}
+	if e.Tag == "fairlead.cleanup" {
+		r.doings = append(r.doings, record)
 		return
 	}
 	event := oracle.Event{Tag: e.Tag, Time: e.Time, Fields: map[string]string{}}

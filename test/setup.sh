@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Makes ready what `make test` needs beside Go: a C compiler (for the race detector) and a Docker engine that answers.
+# Makes ready what `make test` needs beside Go: a C compiler (for the race detector), a Docker engine that answers, journalctl and
+# systemd-journald (each test of the journal runs one of its own; systemd need not be at work), mkfs.ext4 and losetup, and on Debian Prometheus and
+# node_exporter to compare with. With FAIRLEAD_CHROMIUM=1 also Chromium, which shows the status page (290 MB); tests skip what is not there.
 # What is there is left as it is. Installing needs root or sudo without a password; Debian and Amazon Linux are known.
 set -euo pipefail
 
@@ -64,3 +66,19 @@ if ! answers; then
 	have dockerd || { if have apt-get; then install docker.io; else install docker; fi; }
 	answers || start_engine || die "no Docker engine answers on $socket and none could be started"
 fi
+
+if have apt-get; then
+	missing=
+	have promtool || missing="$missing prometheus"
+	have prometheus-node-exporter || missing="$missing prometheus-node-exporter"
+	[ -z "${FAIRLEAD_CHROMIUM:-}" ] || have chromium || missing="$missing chromium"
+	# shellcheck disable=SC2086 # names of packages
+	[ -z "$missing" ] || install $missing || echo "test/setup.sh: not installed:$missing; the tests that need it are left out" >&2
+fi
+
+# The package brings the two programs; what starts the machine stays what it is (that would be systemd-sysv).
+journald() { have journalctl && { [ -x /usr/lib/systemd/systemd-journald ] || [ -x /lib/systemd/systemd-journald ]; }; }
+journald || install systemd
+[ -s /etc/machine-id ] || as_root systemd-machine-id-setup >/dev/null
+have mkfs.ext4 || install e2fsprogs
+have losetup || { if have apt-get; then install mount util-linux; else install util-linux; fi; }

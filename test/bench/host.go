@@ -74,6 +74,7 @@ sources: {containers: {root: %q}, host: {enabled: false}, journal: {units: []}, 
 fold: {enabled: %v}
 health: {listen: ""}
 control: {socket: %q}
+cleanup: {enabled: false}
 `, h.recv.Addr(), filepath.Join(h.dir, "state"), h.containers, h.fluentSocket(), folding, h.socket)
 	path := filepath.Join(h.dir, "fairlead.yaml")
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {

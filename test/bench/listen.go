@@ -167,13 +167,19 @@ func (b *bench) idleClients() error {
 	if err != nil {
 		return err
 	}
-	_ = c.Close() // it was only to see that the listener is there
-	time.Sleep(2 * time.Second)
+	defer c.Close()
+	time.Sleep(3 * time.Second) // the daemon lets go of what its start took
+	id := fmt.Sprintf("%064x", 1)
+	for range 100 { // the code that a message needs is not the connections' cost
+		if _, err := c.Write(message(nil, "idle", id, "I am here", time.Now())); err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	before, err := h.memory("VmRSS")
 	if err != nil {
 		return err
 	}
-	id := fmt.Sprintf("%064x", 1)
 	for range idleConns {
 		c, err := h.dial()
 		if err != nil {

@@ -170,6 +170,10 @@ type Spec struct {
 	Driver     string            // of the log; empty: json-file
 	Log        map[string]string // the driver's options
 	Mount      string            // folder of the host that is /progress inside
+	Binds      []string          // more of them, as docker run -v takes them
+	Entrypoint []string          // empty: the image's
+	User       string            // empty: root
+	Bare       bool              // a read-only root, no capabilities, the network of the host
 	AutoRemove bool              // the engine removes it as soon as it has ended
 }
 
@@ -180,17 +184,30 @@ func (e *Engine) Create(ctx context.Context, c Spec) (id string, err error) {
 	}
 	labels := map[string]string{RunLabel: e.run, pidLabel: strconv.Itoa(os.Getpid()), toLabel: c.Log["fluentd-address"]}
 	maps.Copy(labels, c.Labels)
+	binds := c.Binds
+	if c.Mount != "" {
+		binds = append(binds, c.Mount+":/progress")
+	}
+	host := map[string]any{
+		"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
+		"NetworkMode": "none",
+		"AutoRemove":  c.AutoRemove,
+		"Binds":       binds,
+	}
+	if c.Bare {
+		host["NetworkMode"], host["ReadonlyRootfs"], host["CapDrop"] = "host", true, []string{"ALL"}
+		host["SecurityOpt"] = []string{"no-new-privileges"}
+	}
 	body := map[string]any{
-		"Image":  c.Image,
-		"Cmd":    c.Args,
-		"Env":    c.Env,
-		"Labels": labels,
-		"HostConfig": map[string]any{
-			"LogConfig":   map[string]any{"Type": c.Driver, "Config": c.Log},
-			"NetworkMode": "none",
-			"AutoRemove":  c.AutoRemove,
-			"Binds":       []string{c.Mount + ":/progress"},
-		},
+		"Image":      c.Image,
+		"Cmd":        c.Args,
+		"Env":        c.Env,
+		"User":       c.User,
+		"Labels":     labels,
+		"HostConfig": host,
+	}
+	if c.Entrypoint != nil {
+		body["Entrypoint"] = c.Entrypoint
 	}
 	var answer struct{ ID string }
 	err = e.call(ctx, "POST", "/containers/create", url.Values{"name": {c.Name}}, body, &answer)
@@ -212,6 +229,18 @@ func (e *Engine) Wait(ctx context.Context, id string) (int, error) {
 	var answer struct{ StatusCode int }
 	err := e.call(ctx, "POST", "/containers/"+id+"/wait", nil, nil, &answer)
 	return answer.StatusCode, err
+}
+
+// Kill is `docker kill`.
+func (e *Engine) Kill(ctx context.Context, id string) error {
+	return e.call(ctx, "POST", "/containers/"+id+"/kill", nil, nil, nil)
+}
+
+// Logs is what a container wrote, as the engine frames it.
+func (e *Engine) Logs(ctx context.Context, id string) (string, error) {
+	var out []byte
+	err := e.call(ctx, "GET", "/containers/"+id+"/logs", url.Values{"stdout": {"1"}, "stderr": {"1"}, "tail": {"2000"}}, nil, &out)
+	return string(out), err
 }
 
 // Stop is `docker stop`: the writer ends after the group it is at.

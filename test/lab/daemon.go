@@ -40,6 +40,7 @@ sources:
   listen: {tcp: "", unix: ""}
 health: {listen: %q}
 control: {socket: %q}
+drain: {enabled: false}
 `, to, forward, filepath.Join(dir, "state"), spool, containers, health, filepath.Join(dir, "sock"))
 	return d, os.WriteFile(d.configPath(), []byte(conf), 0o644)
 }
@@ -79,9 +80,11 @@ func (d *Daemon) stop() error {
 	return nil
 }
 
-// Environment is ours without what is meant for us: fairlead takes every FAIRLEAD_ variable for a key of its configuration.
+// Environment is ours without what is meant for us: fairlead takes every FAIRLEAD_ variable for a key of its configuration. The engine of
+// this machine and its disks are not a test's to clean up.
 func Environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") })
+	return append(own, "FAIRLEAD_CLEANUP_ENABLED=false")
 }
 
 // Metrics reads /metrics of an address in a space: every series under its whole name, and under the bare name the sum over the labels.

@@ -86,7 +86,7 @@ arrived. *reconnects*: connections beyond the first. A row fails also if first a
 other words than it was written, if fairlead's own books do not balance, if it does not stop in order, if an event takes over 3 s where
 connections are dropped while idle, or if it takes fairlead over 7 s (its longest pause between attempts is 5 s) to catch up after a receiver's return.
 
-fairlead runs with its default configuration behind the balancers, apart from ` + "`min_free`" + `, which is 0 on whatever disk there is; in most other rows ` + "`ack_timeout`" + ` is 5 s (default 30 s) so that a row takes
+fairlead runs with its default configuration behind the balancers and where the network is at fault, apart from ` + "`min_free`" + `, which is 0 on whatever disk there is; in most other rows ` + "`ack_timeout`" + ` is 5 s (default 30 s) so that a row takes
 less than a minute. The network's faults are made by a link in user space between network namespaces, packet by packet. Not tried is a
 step of the machine's real-time clock under a running fairlead: a Linux kernel has one for all, and the laboratory does not touch it.
 

@@ -4,7 +4,7 @@ import "time"
 
 // weathers is a network that is bad for a while, between fairlead and a receiver on another host.
 func weathers(name, what string, d time.Duration, w Weather) Scenario {
-	return Scenario{Name: name, What: what, recovers: soon, setup: setup{apart: true, forward: shortAck},
+	return Scenario{Name: name, What: what, Quick: w.Down, recovers: soon, setup: setup{apart: true},
 		run: func(t *Trial) {
 			t.weather(w)
 			t.pause(d)
@@ -33,7 +33,7 @@ var networkScenarios = []Scenario{
 	weathers("packets twice", "for 10 s a fifth of the packets comes twice", 10*time.Second, Weather{Duplicates: 0.2}),
 	weathers("MTU black hole", "for 15 s packets over 1,000 bytes vanish, without the ICMP message that would say so", 15*time.Second, Weather{MaxBytes: 1000}),
 	{Name: "receiver's host vanishes", What: "the host of the receiver is gone from one packet to the next; 10 s later it is there again and knows no connection",
-		setup: setup{apart: true, forward: shortAck},
+		recovers: soon, setup: setup{apart: true},
 		run: func(t *Trial) {
 			t.weather(Weather{Down: true})
 			t.kill(0) // the RST does not arrive

@@ -21,6 +21,15 @@ type Space struct {
 
 func newSpace() *Space { return &Space{net: -1, mount: -1} }
 
+// NewNetwork is a space with a network of its own, with nothing but a loopback interface. It takes root, and is to be closed.
+func NewNetwork() (*Space, error) {
+	s := newSpace()
+	return s, s.addNetwork()
+}
+
+// Close lets go of it; processes in it keep it until they end.
+func (s *Space) Close() error { return s.close() }
+
 // close lets go of it; processes in it keep it until they end.
 func (s *Space) close() error {
 	var errs []error

@@ -1,5 +1,5 @@
 // Command writer is the program in the containers of the whole-program tests: it writes its script on stdout and stderr and keeps
-// count in a file.
+// count in a file. With -file it writes the script of stdout to a file of its own, which it rotates.
 //
 // The file holds, as two little-endian 64-bit numbers, how many groups of stdout and of stderr are written in full: what was counted
 // must arrive, whatever happens to the writer afterwards. SIGTERM ends it after the group it is at. With -bursts it writes numbered
@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -30,6 +31,9 @@ type options struct {
 	cut      bool // leave out the last newline of each stream
 	progress string
 
+	file   string
+	rotate int64 // bytes; 0: never
+
 	bursts             bool
 	pauseMin, pauseMax time.Duration
 	seed               uint64
@@ -47,6 +51,8 @@ func main() {
 	flag.BoolVar(&o.long, "long", false, "write lines over 16 KiB now and then")
 	flag.BoolVar(&o.cut, "cut", false, "leave out the last newline")
 	flag.StringVar(&o.progress, "progress", "", "file to count in")
+	flag.StringVar(&o.file, "file", "", "write what is for stdout to this file, and nothing else")
+	flag.Int64Var(&o.rotate, "rotate", 0, "bytes after which -file is renamed to .1, .1 to .2 and so on, 0: never")
 	flag.BoolVar(&o.bursts, "bursts", false, "write numbered lines on both streams, with pauses")
 	flag.DurationVar(&o.pauseMin, "pause-min", 100*time.Millisecond, "shortest pause between bursts")
 	flag.DurationVar(&o.pauseMax, "pause-max", time.Second, "longest pause between bursts")
@@ -77,7 +83,13 @@ func run(ctx context.Context, o options) error {
 	}
 	var wg sync.WaitGroup
 	var errs [2]error
-	for i, f := range []*os.File{os.Stdout, os.Stderr} {
+	outputs := [2]io.StringWriter{os.Stdout, os.Stderr}
+	if o.file != "" {
+		own := &rotating{path: o.file, every: o.rotate}
+		defer own.close()
+		outputs, o.layouts[1] = [2]io.StringWriter{own, nil}, ""
+	}
+	for i, f := range outputs {
 		if o.layouts[i] == "" {
 			continue
 		}
@@ -104,7 +116,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // write puts out one stream, a system call for each of its writes, and calls done after each group.
-func (o options) write(ctx context.Context, s script.Stream, f *os.File, done func(groups int) error) error {
+func (o options) write(ctx context.Context, s script.Stream, f io.StringWriter, done func(groups int) error) error {
 	start, sent := time.Now(), 0
 	for k := 0; (o.groups == 0 || k < o.groups) && ctx.Err() == nil; k++ {
 		units := s.Group(k)
