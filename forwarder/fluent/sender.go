@@ -189,7 +189,7 @@ func (s *Sender) began(c *session) {
 // taught about the peer.
 func (s *Sender) ended(c *session, end *ended) restart {
 	now := time.Now()
-	s.m.disconnects.WithLabelValues(string(end.reason)).Inc()
+	defer s.m.disconnects.WithLabelValues(string(end.reason)).Inc() // last: who sees it counted finds the status in line with it
 	s.limit, s.usual = c.limit, c.usual
 	inFlight := c.fl.len()
 	if c.acks == 0 && isAlert(end.err) {
