@@ -42,8 +42,11 @@ func Pread(f *os.File, b []byte, off int64) (int, error) {
 		if err != nil {
 			break
 		}
-		if m == 0 {
-			break // the end, it says; Linux 5.9 and 5.10 say so before it as well (preadv2(2), BUGS)
+		if m == 0 { // the end, it says; Linux 5.9 and 5.10 say so before it as well (preadv2(2), BUGS)
+			if ends(fd, off+int64(n)) {
+				return n, nil
+			}
+			break
 		}
 		if n += m; (off+int64(n))%pageBytes != 0 {
 			return n, nil
@@ -83,6 +86,13 @@ func cached(fd int, b []byte, off int64) (int, error) {
 		return 0, errno
 	}
 	return int(n), nil
+}
+
+// ends reports whether a file that cached could read has nothing from off on.
+func ends(fd int, off int64) bool {
+	var st unix.Stat_t
+	_, _, errno := syscall.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(&st)), 0)
+	return errno == 0 && st.Size <= off
 }
 
 // Read reads from a descriptor that does not block.
