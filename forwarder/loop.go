@@ -50,6 +50,7 @@ type loop struct {
 	open    []fold.Pos
 	pend    []pending
 	value   []byte
+	made    []streamMark // of the mark being made
 	sources []*source
 	pending int // bytes in all folds
 	now     int64

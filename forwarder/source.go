@@ -93,6 +93,8 @@ type openFile struct {
 	tailAt   int64        // when the half-written last line was first seen
 	tailN    int          // its length then
 	marked   int64        // where reading would go on by the mark made last
+	key      string       // of its marks
+	keyOf    tail.ID      // for which key was made
 	acked    points       // only with a volume, as the next
 	synced   points
 }
@@ -261,7 +263,7 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		l.pend = append(l.pend, pending{from, len(l.open), st.fold.Memory()})
 	}
 	for _, f := range s.files {
-		m := mark{Number: f.number, ID: f.ID}
+		m := mark{Number: f.number, ID: f.ID, Streams: l.made[:0]}
 		high := f.fed
 		for i, st := range s.streams {
 			p := &l.pend[i]
@@ -278,9 +280,18 @@ func (l *loop) marks(dst []byte, s *source) []byte {
 		m.Marker = f.Marker(high)
 		f.marked = m.resume()
 		l.value = m.append(l.value[:0])
-		dst = spool.AppendMark(dst, markKey(s.name, f.ID), l.value)
+		dst = spool.AppendMark(dst, f.markKey(s.name), l.value)
+		l.made = m.Streams
 	}
 	return dst
+}
+
+// markKey is what its marks have for a key; the identity may change while the file is open.
+func (f *openFile) markKey(source string) string {
+	if f.key == "" || f.keyOf != f.ID {
+		f.key, f.keyOf = markKey(source, f.ID), f.ID
+	}
+	return f.key
 }
 
 // pending is what a stream's fold says for its marks: the records that pend, as a part of loop.open, and its memory.
