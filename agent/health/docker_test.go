@@ -257,6 +257,33 @@ func TestDockerDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// withNamespaces is a copy of a recorded host in which the files below ns are what the kernel shows: symbolic links to what they hold. As
+// such they would not survive every way that a source tree takes.
+func withNamespaces(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "proc/*/ns/*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no namespaces below %s: %v", root, err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(string(text), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // Two containers of one task definition, one per version of cgroups, as AL2 and AL2023 have them below the ECS agent's groups.
 func TestCgroups(t *testing.T) {
 	for name, want := range map[string]usage{
@@ -264,7 +291,9 @@ func TestCgroups(t *testing.T) {
 			receivedBytes: 1234567, sentBytes: 7654321},
 		"al2023": {cpuSeconds: 98.765432, throttledSeconds: 2.25, memoryBytes: 300 << 20, limitBytes: 512 << 20, readBytes: 1 << 20, writtenBytes: 3 << 20},
 	} {
-		got, err := recorded(t, name).container(4711)
+		h := recorded(t, name)
+		h.root = withNamespaces(t, h.root)
+		got, err := h.container(4711)
 		if err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
 		}
