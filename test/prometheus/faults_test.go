@@ -19,59 +19,97 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/internal/receiver"
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // bench is a Prometheus that scrapes a fairlead.
 type bench struct {
 	t        *testing.T
+	client   *http.Client
 	dir      string
 	fairlead string // its address
 	address  string // of Prometheus
 }
 
-func freePort(t *testing.T) string {
+// host is a network of its own: an ECS agent is asked at one address, which another test may look at beside this one.
+type host struct {
+	t     *testing.T
+	space *lab.Space
+}
+
+func newHost(t *testing.T) *host {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	space, err := lab.NewNetwork()
 	if err != nil {
-		t.Fatal(err)
+		t.Skipf("no network of its own: %v", err)
 	}
+	t.Cleanup(func() { _ = space.Close() })
+	return &host{t, space}
+}
+
+// do runs f where the sockets it makes are of this network.
+func (h *host) do(f func() error) {
+	h.t.Helper()
+	if err := h.space.Do(f); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) listen(address string) (l net.Listener) {
+	h.t.Helper()
+	h.do(func() (err error) {
+		l, err = net.Listen("tcp", address)
+		return err
+	})
+	return l
+}
+
+func (h *host) freePort() string {
+	h.t.Helper()
+	l := h.listen("127.0.0.1:0")
 	defer l.Close()
 	return l.Addr().String()
 }
 
+func (h *host) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		err = h.space.Do(func() (err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, network, address)
+			return err
+		})
+		return conn, err
+	}}}
+}
+
 // run starts a process that ends with the test; its output is shown when the test fails.
-func run(t *testing.T, environ []string, name string, args ...string) *exec.Cmd {
+func (h *host) run(environ []string, name string, args ...string) *lab.Process {
+	t := h.t
 	t.Helper()
 	var out bytes.Buffer
 	c := exec.Command(name, args...)
 	// What tells the tests something is no setting of the daemon.
 	c.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") }), environ...)
 	c.Stdout, c.Stderr = &out, &out
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
+	p, err := lab.StartProcess(c, h.space)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.Process.Signal(syscall.SIGCONT)
-		_ = c.Process.Signal(syscall.SIGTERM)
-		ended := make(chan struct{})
-		go func() { _ = c.Wait(); close(ended) }()
-		select {
-		case <-ended:
-		case <-time.After(20 * time.Second):
-			_ = c.Process.Kill()
-			<-ended
+		_ = p.Signal(syscall.SIGCONT)
+		if err := p.End(syscall.SIGTERM, 20*time.Second); err != nil {
+			_ = p.End(syscall.SIGKILL, 20*time.Second)
 		}
 		if t.Failed() {
 			text := out.Bytes()
 			t.Logf("%s:\n%s", filepath.Base(name), text[max(0, len(text)-4000):])
 		}
 	})
-	return c
+	return p
 }
 
 // start runs Prometheus and fairlead, which forwards the file log to the receiver at to and watches the engine at socket.
-func start(t *testing.T, dir, to, log, socket string) *bench {
+func (h *host) start(dir, to, log, socket string) *bench {
+	t := h.t
 	t.Helper()
 	prometheus := tool(t, "prometheus")
 	binary := filepath.Join(dir, "fairlead")
@@ -80,7 +118,7 @@ func start(t *testing.T, dir, to, log, socket string) *bench {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	b := &bench{t: t, dir: dir, fairlead: freePort(t), address: freePort(t)}
+	b := &bench{t: t, client: h.client(), dir: dir, fairlead: h.freePort(), address: h.freePort()}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -103,15 +141,15 @@ global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 rule_files: [fairlead.rules.yml]
 scrape_configs: [{job_name: fairlead, static_configs: [{targets: [%q], labels: {group: test}}]}]
 `, b.fairlead))
-	run(t, []string{"DOCKER_HOST=unix://" + socket, "AWS_EC2_METADATA_DISABLED=true"}, binary, "run", "--config", filepath.Join(dir, "fairlead.yaml"))
-	run(t, nil, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "tsdb"),
+	h.run([]string{"DOCKER_HOST=unix://" + socket, "AWS_EC2_METADATA_DISABLED=true"}, binary, "run", "--config", filepath.Join(dir, "fairlead.yaml"))
+	h.run(nil, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "tsdb"),
 		"--web.listen-address="+b.address, "--log.level=warn")
 	return b
 }
 
 // ask asks Prometheus.
 func (b *bench) ask(path string, into any) error {
-	answer, err := http.Get("http://" + b.address + "/api/v1/" + path)
+	answer, err := b.client.Get("http://" + b.address + "/api/v1/" + path)
 	if err != nil {
 		return err
 	}
@@ -199,12 +237,9 @@ func smallDisk(t *testing.T) string {
 }
 
 // ecsAgent is a stand-in for the ECS agent, which cannot run outside of AWS.
-func ecsAgent(t *testing.T) *http.Server {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:51678")
-	if err != nil {
-		t.Skipf("an ECS agent runs here: %v", err)
-	}
+func (h *host) ecsAgent() *http.Server {
+	h.t.Helper()
+	l := h.listen("127.0.0.1:51678")
 	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/tasks" {
 			_, _ = io.WriteString(w, `{"Tasks":[]}`)
@@ -213,12 +248,13 @@ func ecsAgent(t *testing.T) *http.Server {
 		_, _ = io.WriteString(w, `{"Cluster":"prod","ContainerInstanceArn":"arn:aws:ecs:eu-west-1:111122223333:container-instance/prod/0123","Version":"Amazon ECS Agent - v1.105.1 (8dfceca6)"}`)
 	})}
 	go func() { _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close() })
+	h.t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
 // dockerd starts an engine of our own, for none but us to stop.
-func dockerd(t *testing.T) (socket string, engine *exec.Cmd) {
+func (h *host) dockerd() (socket string, engine *lab.Process) {
+	t := h.t
 	t.Helper()
 	binary, err := exec.LookPath("dockerd")
 	if err != nil {
@@ -233,7 +269,7 @@ func dockerd(t *testing.T) (socket string, engine *exec.Cmd) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	engine = run(t, nil, binary, "--config-file="+dir+"/daemon.json", "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--host=unix://"+socket, "--pidfile="+dir+"/pid",
+	engine = h.run(nil, binary, "--config-file="+dir+"/daemon.json", "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--host=unix://"+socket, "--pidfile="+dir+"/pid",
 		"--bridge=none", "--iptables=false", "--storage-driver=vfs")
 	return socket, engine
 }
@@ -269,16 +305,18 @@ func TestFaults(t *testing.T) {
 	tool(t, "prometheus")
 	dir := t.TempDir()
 	log := filepath.Join(dir, "app.log")
-	agent := ecsAgent(t)
+	h := newHost(t)
+	agent := h.ecsAgent()
 	disk := smallDisk(t)
-	socket, engine := dockerd(t)
+	socket, engine := h.dockerd()
 	writeLines(t, log)
-	r, err := receiver.Listen("127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var r *receiver.Receiver
+	h.do(func() (err error) {
+		r, err = receiver.Listen("127.0.0.1:0", nil)
+		return err
+	})
 	defer r.Close()
-	b := start(t, dir, r.Addr(), log, socket)
+	b := h.start(dir, r.Addr(), log, socket)
 
 	b.until("Prometheus runs", time.Minute, func() bool {
 		var any struct{}
@@ -305,7 +343,7 @@ func TestFaults(t *testing.T) {
 	}
 
 	filler := filepath.Join(disk, "filler")
-	if err := engine.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := engine.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=1M").CombinedOutput(); err == nil {
@@ -324,16 +362,14 @@ func TestFaults(t *testing.T) {
 		t.Errorf("scrapes failed meanwhile: %q", got)
 	}
 
-	if err := engine.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := engine.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	ecsAgent(t)
+	h.do(r.Restart)
+	h.ecsAgent()
 	for _, name := range faults {
 		b.until(name+" clears", 2*time.Minute, func() bool { return !b.firing()[name] })
 	}
@@ -342,7 +378,7 @@ func TestFaults(t *testing.T) {
 	}
 
 	// What it exposes is as promtool wants it, but for names that are node_exporter's.
-	answer, err := http.Get("http://" + b.fairlead + "/metrics")
+	answer, err := b.client.Get("http://" + b.fairlead + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
