@@ -119,7 +119,13 @@ func (c *session) take(p []byte) (rest []byte, err error) {
 	delivering, up := before == 0 && c.frames > 0, first && c.acks > 0
 	c.mu.Unlock()
 
-	if frames > 0 {
+	if up {
+		c.s.m.addressUp.WithLabelValues(c.p.Address).Set(1)
+	}
+	if delivering {
+		c.s.delivering(c)
+	}
+	if frames > 0 { // after these: who sees all acked finds no outage any more
 		c.s.ack(seq, events)
 	}
 	if room {
@@ -127,12 +133,6 @@ func (c *session) take(p []byte) (rest []byte, err error) {
 		case c.room <- struct{}{}:
 		default:
 		}
-	}
-	if up {
-		c.s.m.addressUp.WithLabelValues(c.p.Address).Set(1)
-	}
-	if delivering {
-		c.s.delivering(c)
 	}
 	return rest, err
 }

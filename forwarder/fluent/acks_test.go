@@ -97,11 +97,12 @@ func ackID(t *testing.T, ack []byte) []byte {
 // What may happen to acks on their way. No event is lost whatever it is; repeats are those of the batches that a
 // connection ended with.
 func TestAcks(t *testing.T) {
+	const overdue = 1500 * time.Millisecond
 	former := make(chan []byte, 1) // an ack of the first connection
 	for _, c := range []struct {
 		name    string
 		how     mangle
-		repeats int    // events; each frame has one
+		repeats int    // events; each frame has one; where there may be some, acks are overdue after overdue
 		end     reason // that some connection must have; empty: none may end
 	}{
 		{"several in one read", func(_ int, acks <-chan []byte, to *net.TCPConn) {
@@ -179,7 +180,7 @@ func TestAcks(t *testing.T) {
 		{"late: after the timeout, for two connections", func(n int, acks <-chan []byte, to *net.TCPConn) {
 			for a := range acks {
 				if n <= 2 {
-					time.Sleep(600 * time.Millisecond)
+					time.Sleep(overdue * 3 / 2)
 				}
 				if _, err := to.Write(a); err != nil {
 					return
@@ -222,7 +223,12 @@ func TestAcks(t *testing.T) {
 			r := newRig(t)
 			m := newMangler(t, r.recv.Addr(), c.how)
 			r.add(150, 1, 50)
-			r.start(func(s *Sender) { s.cfg.Heartbeat = 10 * time.Second }, m.ln.Addr().String())
+			r.start(func(s *Sender) {
+				s.cfg.Heartbeat = time.Minute
+				if c.repeats > 0 {
+					s.cfg.AckTimeout, s.tune.pingWait = overdue, 500*time.Millisecond
+				}
+			}, m.ln.Addr().String())
 			for range 50 {
 				r.add(3, 1, 50)
 				time.Sleep(time.Millisecond)
@@ -250,13 +256,13 @@ func TestAcceptsAndNeverAnswers(t *testing.T) {
 	}
 	defer func() { _ = ln.Close() }()
 	r.add(300, 1, 1000)
-	r.start(nil, ln.Addr().String())
+	r.start(hasty, ln.Addr().String())
 	r.until("two doubts", func() bool { return r.disconnects(ackTimeout) >= 2 })
 	if st := r.s.Status(); st.AckedEvents != 0 || st.Failures < 2 {
 		t.Errorf("status %+v", st)
 	}
 	r.stop()
-	r.start(nil, ln.Addr().String(), r.recv.Addr())
+	r.start(within(2*time.Second), ln.Addr().String(), r.recv.Addr())
 	r.check(0)
 	r.stop()
 }
@@ -268,7 +274,7 @@ func TestDenyKeepalive(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			r.recv.Set(receiver.Behaviour{CloseAfterMessage: true, ResetOnClose: reset})
-			r.start(nil)
+			r.start(func(s *Sender) { s.tune.oneWait = patience })
 			r.add(20, 1, 50)
 			r.check(20)
 			before := r.s.Status()

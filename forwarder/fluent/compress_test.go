@@ -164,7 +164,7 @@ func (r *rig) addPacked(form string, frames, lines, bytes int) {
 }
 
 func compressing(form string) func(*Sender) {
-	return func(s *Sender) { patient(s); s.cfg.Compress = form }
+	return func(s *Sender) { s.cfg.Compress = form }
 }
 
 func TestCompressedDelivers(t *testing.T) {

@@ -127,12 +127,13 @@ func asideRig(t *testing.T, tags ...string) (*rig, *asideQueue) {
 	return r, q
 }
 
-func (r *rig) startAside(q *asideQueue, change func(*tune)) {
+func (r *rig) startAside(q *asideQueue, change func(*Sender)) {
 	r.start(func(s *Sender) {
 		s.q, s.contrast.q = q, q
 		s.tune.refusals, s.tune.refusedFor = 10, 200*time.Millisecond
+		s.tune.pingWait = 100 * time.Millisecond
 		if change != nil {
-			change(&s.tune)
+			change(s)
 		}
 	})
 }
@@ -160,9 +161,9 @@ func TestSetAsideByContrast(t *testing.T) {
 			t.Parallel()
 			r, q := asideRig(t, "a", "b poison", "a", "c", "b", "b", "a poison", "a")
 			r.recv.Set(b)
-			r.startAside(q, func(u *tune) {
+			r.startAside(q, func(s *Sender) {
 				if b.SwallowContaining != "" {
-					u.refusals = 3 // each takes an ack_timeout
+					s.tune.refusals, s.cfg.AckTimeout = 3, time.Second // each takes one
 				}
 			})
 			r.until("all is acked or aside", q.done)
@@ -203,7 +204,7 @@ func TestSetAsideOverTLS(t *testing.T) {
 	r.recv.Secure(receiver.Security{TLS: auth.Server("127.0.0.1")})
 	r.recv.Set(receiver.Behaviour{SwallowContaining: "poison"})
 	r.start(func(s *Sender) {
-		s.credentials.CA = ca
+		s.credentials.CA, s.cfg.AckTimeout = ca, time.Second
 		s.q, s.contrast.q = q, q
 		s.tune.refusals, s.tune.refusedFor = 3, 200*time.Millisecond
 	}, "tls://"+r.recv.Addr())
@@ -220,7 +221,7 @@ func TestOutageSetsNothingAside(t *testing.T) {
 			t.Parallel()
 			r, q := asideRig(t, "a x", "a x", "b x", "a x")
 			r.recv.Set(b)
-			r.startAside(q, func(u *tune) { u.refusals, u.refusedFor = 2, 0 })
+			r.startAside(q, func(s *Sender) { s.tune.refusals, s.tune.refusedFor, s.cfg.AckTimeout = 2, 0, time.Second })
 			r.until("it was refused many times", func() bool {
 				st := r.s.Status().Suspect
 				return st != nil && st.Seq == 1 && st.Refused >= 3
@@ -244,7 +245,7 @@ func TestOutageSetsNothingAside(t *testing.T) {
 func TestNothingToContrastWith(t *testing.T) {
 	r, q := asideRig(t, "a poison", "b", "c")
 	r.recv.Set(receiver.Behaviour{RefuseContaining: "poison"})
-	r.startAside(q, func(u *tune) { u.refusals, u.refusedFor = 2, 0 })
+	r.startAside(q, func(s *Sender) { s.tune.refusals, s.tune.refusedFor = 2, 0 })
 	r.until("it was refused many times", func() bool { return r.recv.Stats().Refused > 20 })
 	if got := q.setAside(); len(got) > 0 || len(r.arrived()) > 0 {
 		t.Fatalf("set aside %v, arrived %v", got, r.arrived())

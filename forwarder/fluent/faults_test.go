@@ -27,7 +27,7 @@ func TestRandomFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = b.Close() }()
-			r.start(nil, b.Addr(), strings.Replace(r.recv.Addr(), "127.0.0.1", "localhost", 1))
+			r.start(hasty, b.Addr(), strings.Replace(r.recv.Addr(), "127.0.0.1", "localhost", 1))
 			faults := 0
 			for range 25 {
 				r.add(rnd.IntN(40), 1+rnd.IntN(3), 20+rnd.IntN(1000))

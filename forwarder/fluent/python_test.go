@@ -68,7 +68,7 @@ func TestIndependentReceiver(t *testing.T) {
 		{"no client certificate, key", true, true, []string{"the key", "", ""}, func(_ *secureRig, s *Sender) { withKey(s) }, "set forward.tls.cert and forward.tls.key", true},
 		{"no TLS there", false, false, []string{"", "", ""}, func(r *secureRig, s *Sender) {
 			s.peers[0].tls = true
-			s.cfg.ConnectTimeout = 100 * time.Millisecond
+			s.cfg.ConnectTimeout = 300 * time.Millisecond
 		}, "write its address without tls://", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestIndependentReceiver(t *testing.T) {
 				r.add(40, 3, 500)
 				r.add(5, 3, 100_000)
 			}
-			r.start(func(s *Sender) { r.trusting(s); patient(s); c.change(r, s) }, scheme+"127.0.0.1:"+port)
+			r.start(func(s *Sender) { r.trusting(s); c.change(r, s) }, scheme+"127.0.0.1:"+port)
 			if c.denied {
 				r.until("it is said", func() bool { return strings.Contains(r.s.Status().LastError, c.want) })
 			} else {

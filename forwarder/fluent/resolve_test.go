@@ -54,7 +54,7 @@ func (n *named) begin(change func(*Sender), to ...string) {
 		to = []string{"logs.test:" + n.port}
 	}
 	n.start(func(s *Sender) {
-		s.resolver, s.cfg.ResolveEvery, s.cfg.Heartbeat = n.z.resolver(), testResolveEvery, 10*time.Second
+		s.resolver, s.cfg.ResolveEvery, s.cfg.Heartbeat = n.z.resolver(), testResolveEvery, time.Minute
 		if change != nil {
 			change(s)
 		}
@@ -111,7 +111,7 @@ func TestAddressLeavesDNS(t *testing.T) {
 			}
 			changed := time.Now()
 			n.flow("it is left", func() bool { return n.s.Status().Remote != "" && !n.at(host) })
-			if d := time.Since(changed); d > 5*testResolveEvery { // of which 4 are for a slow machine
+			if d := time.Since(changed); d > 50*testResolveEvery { // of which 49 are for a slow machine; TestRotatingNames has the figures
 				t.Errorf("left after %v", d)
 			}
 			n.nothingTwice()
@@ -137,7 +137,7 @@ func TestWorkingConnectionIsKept(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			n := newNamed(t, 1)
-			n.begin(func(s *Sender) { s.cfg.ConnectTimeout = 50 * time.Millisecond })
+			n.begin(func(s *Sender) { s.cfg.ConnectTimeout = 300 * time.Millisecond })
 			n.flow("a connection", func() bool { return n.at(n.addrs[0]) })
 			c.change(n.z)
 			before := n.z.asked()

@@ -52,7 +52,8 @@ func (a *arrivals) handle(e *receiver.Event) {
 	}
 }
 
-// rig is a sender between a queue and a receiver, with times so short that faults take milliseconds.
+// rig is a sender between a queue and a receiver, with times so short that faults take milliseconds. But what it takes for a fault that nobody
+// answers in time (hasty) is long: on a busy machine a good receiver is late too.
 type rig struct {
 	*testing.T
 	q      *fileQueue
@@ -78,9 +79,21 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-var testTune = tune{trust: 60 * time.Millisecond, replace: 150 * time.Millisecond, pingWait: 100 * time.Millisecond,
+var testTune = tune{trust: 60 * time.Millisecond, replace: 150 * time.Millisecond, pingWait: patience,
 	oneWait: 40 * time.Millisecond, drain: 50 * time.Millisecond, lazyAck: 20 * time.Millisecond, goneLook: 100 * time.Millisecond, queueRetry: 10 * time.Millisecond,
 	stagger: 100 * time.Millisecond, downFor: 50 * time.Millisecond, maxPenalty: time.Second, backoff: 2 * time.Millisecond, maxBackoff: 50 * time.Millisecond}
+
+const patience = 20 * time.Second
+
+// hasty is for receivers that do not answer at all: it takes little for an ack of data or a ping to be overdue.
+func hasty(s *Sender) {
+	s.cfg.AckTimeout, s.cfg.ConnectTimeout, s.tune.pingWait = 400*time.Millisecond, time.Second, 100*time.Millisecond
+}
+
+// within is hasty with an ack timeout such that a receiver which does answer keeps within it.
+func within(ackTimeout time.Duration) func(*Sender) {
+	return func(s *Sender) { hasty(s); s.cfg.AckTimeout = ackTimeout }
+}
 
 // start runs a sender to the addresses, or to the receiver itself.
 func (r *rig) start(change func(*Sender), to ...string) {
@@ -92,7 +105,7 @@ func (r *rig) start(change func(*Sender), to ...string) {
 	for _, address := range to {
 		cfg.To = append(cfg.To, Endpoint{Address: address})
 	}
-	cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = 400*time.Millisecond, 150*time.Millisecond, time.Second
+	cfg.AckTimeout, cfg.Heartbeat, cfg.ConnectTimeout = patience, 150*time.Millisecond, patience
 	log := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.s = NewSender(cfg, r.q, log, r.m)
 	r.s.tune = testTune
@@ -136,7 +149,7 @@ func (r *rig) stop() {
 	r.cancel()
 	select {
 	case <-r.ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		r.Error("the sender does not stop")
 	}
 }
@@ -158,7 +171,7 @@ func (r *rig) add(frames, lines, bytes int) {
 // check waits until all is acked and holds what came against what was sent.
 func (r *rig) check(repeats int) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := r.q.drained(ctx); err != nil {
 		r.Fatalf("%v; status %+v\n%s", err, r.s.Status(), tail(r.logs.String()))
@@ -190,7 +203,7 @@ func tail(s string) string { return s[max(len(s)-4000, 0):] }
 // until waits for something to become true.
 func (r *rig) until(what string, ok func() bool) {
 	r.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.Fatalf("never: %s; status %+v\n%s", what, r.s.Status(), tail(r.logs.String()))
 		}

@@ -241,7 +241,7 @@ func (s *Sender) ended(c *session, end *ended) restart {
 	s.unwell(c, now)
 	refused := peerLeft && inFlight > 0 && c.frames == 0
 	if refused {
-		s.m.refusals.Inc()
+		defer s.m.refusals.Inc()
 		if inFlight == 1 {
 			c.p.packing.refuse(c.fl.oldest().packed)
 		}

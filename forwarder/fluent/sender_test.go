@@ -24,7 +24,7 @@ func TestDelivers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
-			r.start(func(s *Sender) { s.cfg.AckTimeout = 20 * time.Second }) // no fault is meant, however busy the machine
+			r.start(nil)
 			r.add(c.frames, c.lines, c.bytes)
 			r.check(0)
 			r.add(c.frames, c.lines, c.bytes)
@@ -109,7 +109,14 @@ func TestReceiverManners(t *testing.T) {
 			r := newRig(t)
 			r.recv.Set(c.b)
 			r.add(c.frames/2, 1, 50)
-			r.start(nil)
+			r.start(func(s *Sender) {
+				if c.b.IgnorePings {
+					s.tune.pingWait = 100 * time.Millisecond
+				}
+				if c.b.CloseAfterMessage {
+					s.tune.oneWait = time.Second
+				}
+			})
 			r.add(c.frames/2, 2, 100)
 			r.check(c.repeats)
 			if c.check != nil {
@@ -124,8 +131,8 @@ func TestSlowReceiverOfOneLargeFrame(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.recv.Set(receiver.Behaviour{BytesPerSecond: 1 << 20})
-	r.start(nil)
-	r.add(1, 1, 3<<19)
+	r.start(within(2 * time.Second))
+	r.add(1, 1, 5<<20)
 	r.check(0)
 	if n := r.disconnects(ackTimeout); n > 0 {
 		t.Errorf("%d ack timeouts", n)
@@ -136,7 +143,7 @@ func TestNeverAcks(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.recv.Set(receiver.Behaviour{NoAcks: true})
-	r.start(nil)
+	r.start(within(time.Second))
 	r.add(1000, 1, 50)
 	r.until("three ack timeouts", func() bool { return r.disconnects(ackTimeout) >= 3 })
 	if got := r.q.acked; got != 0 {
@@ -220,14 +227,8 @@ func TestMaxConnectionAge(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.start(func(s *Sender) { s.cfg.MaxConnectionAge = 100 * time.Millisecond })
-	for range 100 {
-		r.add(5, 1, 100)
-		time.Sleep(5 * time.Millisecond)
-	}
+	r.flow("connections are replaced for their age", func() bool { return r.disconnects(maxAge) >= 3 })
 	r.check(0)
-	if n := r.disconnects(maxAge); n < 3 {
-		t.Errorf("%d connections replaced for their age in half a second", n)
-	}
 	if got := testutil.ToFloat64(r.m.resent); got > 0 {
 		t.Errorf("%v frames sent twice", got)
 	}
@@ -299,7 +300,7 @@ func TestStops(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			begin := time.Now()
 			r.stop()
-			if d := time.Since(begin); d > time.Second {
+			if d := time.Since(begin); d > 10*time.Second { // what it waits for takes a minute
 				t.Errorf("took %v to stop", d)
 			}
 		})
