@@ -593,7 +593,7 @@ func (w *crashWorld) settle() {
 	for _, l := range w.logs {
 		w.write(l, len(l.pending))
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for w.missing() != nil && time.Now().Before(deadline) {
 		time.Sleep(20 * time.Millisecond)
 	}

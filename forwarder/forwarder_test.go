@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -187,7 +188,7 @@ func (l *lab) append(path, text string) {
 // await waits until the texts of a container are as wanted.
 func (l *lab) await(from string, want ...string) {
 	l.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		l.mu.Lock()
 		got := append([]string(nil), l.got[from]...)
@@ -205,9 +206,19 @@ func (l *lab) await(from string, want ...string) {
 	}
 }
 
+// until waits until something is so.
+func (l *lab) until(what string, so func() bool) {
+	l.t.Helper()
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			l.t.Fatalf("never: %s; status %+v", what, l.f.Status())
+		}
+	}
+}
+
 func (l *lab) balanced() {
 	l.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		st := l.f.Status()
 		if st.Ledger.Imbalance == 0 && st.Spool.PendingFrames == 0 && st.Ledger.Building == 0 {
@@ -301,20 +312,16 @@ func TestRemovedContainer(t *testing.T) {
 	for n := range 20 {
 		id := l.container(n)
 		l.append(l.log(id), records(numbered(0, 50), "stdout")+jsonRecord("stderr", "the last words", time.Now().UnixNano()))
-		time.Sleep(time.Duration(40+3*n) * time.Millisecond) // a machine with much else to do opens nothing in 5
+		l.until("the log is open", func() bool {
+			return slices.ContainsFunc(l.f.Status().Sources, func(s SourceStatus) bool { return s.Path == l.log(id) && s.Files > 0 })
+		})
 		if err := os.RemoveAll(filepath.Dir(l.log(id))); err != nil {
 			t.Fatal(err)
 		}
 		l.await(id, append(numbered(0, 50), "the last words")...)
 	}
 	l.balanced()
-	deadline := time.Now().Add(2 * time.Second)
-	for len(l.f.Status().Sources) > 0 {
-		if time.Now().After(deadline) {
-			t.Fatalf("sources left: %+v", l.f.Status().Sources)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	l.until("no sources are left", func() bool { return len(l.f.Status().Sources) == 0 })
 }
 
 func TestOddInput(t *testing.T) {
@@ -376,13 +383,7 @@ func TestFullSpool(t *testing.T) {
 	l.recv.Set(receiver.Behaviour{Refuse: true})
 	l.append(l.log(id), records(want, "stdout"))
 	l.start()
-	deadline := time.Now().Add(5 * time.Second)
-	for l.f.Status().Spool.Full == "" {
-		if time.Now().After(deadline) {
-			t.Fatalf("the spool never filled: %+v", l.f.Status())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	l.until("the spool is full", func() bool { return l.f.Status().Spool.Full != "" })
 	l.recv.Set(receiver.Behaviour{})
 	l.await(id, want...)
 	l.balanced()

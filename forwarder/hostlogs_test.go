@@ -59,7 +59,7 @@ func (h *host) write(path string, lines ...string) {
 // await waits until so many events have come, and answers them in the order of their texts.
 func (h *host) await(n int) []string {
 	h.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		h.mu.Lock()
 		events := slices.Clone(h.events)

@@ -85,7 +85,7 @@ func TestInboundKills(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		var missing []string
 		total, repeated := 0, 0
 		mu.Lock()

@@ -25,7 +25,7 @@ func listening(t *testing.T) *lab {
 // tcp is the address that the listener has.
 func (l *lab) tcp() (host string, port int) {
 	l.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for _, a := range l.f.Status().Listen.Listening {
 			if tcp, err := net.ResolveTCPAddr("tcp", a); err == nil && tcp.Port > 0 {
 				return tcp.IP.String(), tcp.Port

@@ -35,7 +35,7 @@ func (h *host) texts(tag string) []string {
 
 func (h *host) awaitLast(text string) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		h.mu.Lock()
 		for _, e := range h.events {
 			if strings.Contains(e, text) {

@@ -69,7 +69,7 @@ func newJournald(t *testing.T) *journald {
 		t.Skip(err)
 	}
 	j.cmd = cmd
-	for deadline := time.Now().Add(10 * time.Second); j.dir == ""; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); j.dir == ""; time.Sleep(10 * time.Millisecond) {
 		for _, d := range dirs {
 			dir := filepath.Join(d, strings.TrimSpace(string(id))+"."+name)
 			if _, err := os.Stat(filepath.Join(dir, "system.journal")); err == nil {
@@ -193,7 +193,7 @@ func (j *journald) send(fields ...string) {
 // has waits until the journal holds a text: what is written to a socket is in it a moment later.
 func (j *journald) has(text string) {
 	j.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		out, _ := exec.Command("journalctl", "--directory="+j.dir, "-q", "--no-pager", "-o", "cat", "--all").Output()
 		if bytes.Contains(out, []byte(text)) {
 			return
@@ -216,7 +216,7 @@ func (j *journald) rotate() {
 	if err := j.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		j.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(j.files()) <= before; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(j.files()) <= before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			j.t.Fatal("journald does not rotate")
 		}

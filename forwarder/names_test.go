@@ -104,7 +104,7 @@ func (l *lab) collect() *arrived {
 
 func (a *arrived) of(t *testing.T, text string) map[string]string {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		a.mu.Lock()
 		f := a.fields[text]
 		a.mu.Unlock()
@@ -119,7 +119,7 @@ func (a *arrived) of(t *testing.T, text string) map[string]string {
 // until waits for something to become so.
 func until(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited for too long: ", what)
 		}

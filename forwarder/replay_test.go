@@ -99,7 +99,7 @@ func TestSetAsideAndReplay(t *testing.T) {
 	to.To = []fluent.Endpoint{{Address: recv.Addr()}}
 	sender := fluent.NewSender(to, q, slog.New(slog.DiscardHandler), fluent.NewMetrics(nil))
 	running.Go(func() { _ = sender.Run(ctx) })
-	for end := time.Now().Add(10 * time.Second); sp.Stats().PendingFrames > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); sp.Stats().PendingFrames > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%+v", sp.Stats())
 		}

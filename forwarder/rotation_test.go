@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(l.f.Status().Sources) > 1 || openFiles(t) > before+2 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d sources, %d descriptors, %d before", len(l.f.Status().Sources), openFiles(t), before)
@@ -239,11 +240,15 @@ func TestCopyTruncateWhileSpoolIsFull(t *testing.T) {
 	l.recv.Set(receiver.Behaviour{Refuse: true})
 	l.append(l.log(id), records(want, "stdout"))
 	l.start()
-	for l.f.Status().Spool.Full == "" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	l.until("the spool is full", func() bool { return l.f.Status().Spool.Full != "" })
 	path := filepath.Join(dir, "a.log")
 	l.append(path, strings.Join(numbered(0, 30), "\n")+"\n")
+	files := func(n int) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(l.f.Status().Sources, func(s SourceStatus) bool { return s.Path == path && s.Files == n })
+		}
+	}
+	l.until("the file is found", files(1))
 	time.Sleep(2200 * time.Millisecond)
 	if err := os.WriteFile(path+".1", []byte(strings.Join(numbered(0, 30), "\n")+"\n"), 0o640); err != nil {
 		t.Fatal(err)
@@ -251,8 +256,8 @@ func TestCopyTruncateWhileSpoolIsFull(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Join(numbered(30, 90), "\n")+"\n"), 0o640); err != nil { // truncates, and grows beyond
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond)
-	_ = os.Remove(path + ".1") // it is held by now
+	l.until("the copy is held", files(2))
+	_ = os.Remove(path + ".1")
 	l.recv.Set(receiver.Behaviour{})
 	l.await(path, numbered(0, 90)...)
 	l.await(id, want...)

@@ -44,7 +44,7 @@ func TestSettle(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	within, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	within, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := l.f.Settle(within)
 	n := l.arrived(id)

@@ -36,7 +36,7 @@ func stopWithFullSpool(t *testing.T, follows bool) {
 	if err := os.WriteFile(filepath.Join(dir, id+"-json.log"), text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); l.f.Status().Spool.Full == ""; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); l.f.Status().Spool.Full == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the spool does not fill: %+v", l.f.Status())
 		}
@@ -52,7 +52,7 @@ func stopWithFullSpool(t *testing.T, follows bool) {
 		l.f.HandOver()
 		l.stop()
 		l.start()
-		for end := time.Now().Add(20 * time.Second); l.f.Status().Spool.PendingFrames > 0 && time.Now().Before(end); {
+		for end := time.Now().Add(time.Minute); l.f.Status().Spool.PendingFrames > 0 && time.Now().Before(end); {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

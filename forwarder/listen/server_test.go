@@ -63,7 +63,7 @@ func (s *sink) Sync(_ context.Context, seq uint64) error {
 func (s *sink) await(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		got = append([]string(nil), s.got...)
 		s.mu.Unlock()
@@ -110,7 +110,7 @@ func dial(t *testing.T, cfg Config) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -202,7 +202,7 @@ func TestCutOff(t *testing.T) {
 	send(t, c, append(event("whole", ""), p[:len(p)-1]...))
 	r.sink.await(t, "whole")
 	_ = c.Close()
-	for deadline := time.Now().Add(10 * time.Second); testutil.ToFloat64(r.m.refused.WithLabelValues(refusedCut)) != 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); testutil.ToFloat64(r.m.refused.WithLabelValues(refusedCut)) != 1; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not counted")
 		}
@@ -252,7 +252,7 @@ func TestHandover(t *testing.T) {
 				t.Fatal(err)
 			}
 			send(t, c, half[len(half)-1:])
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				s.mu.Lock()
 				got := map[string]int{}
 				for _, g := range s.got {

@@ -69,7 +69,15 @@ func (d *smallDisk) mount(args ...string) {
 }
 
 func (d *smallDisk) unmount(dir string) {
-	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+	var out []byte
+	var err error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		// What another test starts holds all that is open here, from the fork to the exec.
+		if out, err = exec.Command("umount", dir).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("busy")) {
+			break
+		}
+	}
+	if err != nil {
 		d.t.Errorf("umount %s: %v: %s", dir, err, out)
 		_ = exec.Command("umount", "-l", dir).Run() // nothing is to stay behind
 	}
@@ -259,7 +267,7 @@ func (f *traffic) set(change func()) {
 
 func (f *traffic) until(what string, so func() bool) {
 	f.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
