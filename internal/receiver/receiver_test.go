@@ -60,7 +60,7 @@ func dial(t *testing.T, r *Receiver) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -247,9 +247,9 @@ func TestBehaviour(t *testing.T) {
 				t.Errorf("acks %s", got)
 			}
 		}},
-		{"late", Behaviour{AckDelay: 100 * time.Millisecond}, 3, func(t *testing.T, _ *Receiver, c net.Conn) {
+		{"late", Behaviour{AckDelay: 2 * time.Second}, 3, func(t *testing.T, _ *Receiver, c net.Conn) {
 			quiet(t, c)
-			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 			all(t, c, "1", "2", "3")
 		}},
 		{"shuffled", Behaviour{AckShuffled: true}, 3, func(t *testing.T, _ *Receiver, c net.Conn) { all(t, c, "1", "2", "3") }},
