@@ -76,7 +76,7 @@ func (d *process) get(t *testing.T, path string, code int, want string) string {
 	t.Helper()
 	var body []byte
 	var last error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		r, err := http.Get("http://" + d.address + path)
 		if last = err; err != nil {
 			continue
@@ -169,7 +169,7 @@ func (d *process) refuses(t *testing.T, why string) {
 	t.Helper()
 	var s Status
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if s, err = (Client{d.dir + "/s"}).Status(t.Context()); err == nil && strings.Contains(s.Config.Refused, why) {
 			return
 		}
@@ -203,7 +203,7 @@ func TestNotify(t *testing.T) {
 	told := func(want string) string {
 		t.Helper()
 		buf := make([]byte, 4096)
-		_ = systemd.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = systemd.SetReadDeadline(time.Now().Add(time.Minute))
 		for {
 			n, err := systemd.Read(buf)
 			if err != nil {

@@ -191,7 +191,7 @@ func TestDescriptorStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		return c
 	}
 	send := func(c net.Conn, p []byte) {
@@ -202,7 +202,7 @@ func TestDescriptorStore(t *testing.T) {
 	}
 	arrives := func(texts ...string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			missing := []string{}
 			mu.Lock()
 			for _, text := range texts {

@@ -97,7 +97,7 @@ func TestWebConfig(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true}}
 	for password, want := range map[string]int{"pass": 200, "other": 401} {
 		var got int
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && got != want; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && got != want; time.Sleep(50 * time.Millisecond) {
 			r, err := http.NewRequest(http.MethodGet, "https://"+d.address+"/healthz", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -48,7 +48,7 @@ func (w *watcher) next(t *testing.T) Tapped {
 	select {
 	case e := <-w.seen:
 		return e
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing passed")
 		return Tapped{}
 	}
@@ -61,7 +61,7 @@ func (w *watcher) end(t *testing.T) {
 		if err != nil {
 			t.Errorf("the tap ended with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the tap does not end")
 	}
 }
@@ -116,7 +116,7 @@ func TestTap(t *testing.T) {
 	}
 	former := hash(d.loadedConfig())
 	hup(t)
-	for deadline := time.Now().Add(10 * time.Second); hash(d.loadedConfig()) == former; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); hash(d.loadedConfig()) == former; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not reload")
 		}

@@ -43,7 +43,7 @@ func archivedJournal(t *testing.T) []byte {
 			_ = os.RemoveAll(dir)
 		}
 	}()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		conn, err := net.Dial("unixgram", run+"/socket")
 		if err != nil {
 			continue

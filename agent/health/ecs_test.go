@@ -146,7 +146,7 @@ func TestECSTasks(t *testing.T) {
 		}
 	}
 	background(t, e.tell)
-	for deadline := time.Now().Add(20 * time.Second); events.count() < 2; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); events.count() < 2; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d events, want 2", events.count())
 		}
@@ -210,7 +210,7 @@ func TestECSServices(t *testing.T) {
 		t.Errorf("who asks was found out %d times", n)
 	}
 	background(t, e.tell)
-	for deadline := time.Now().Add(20 * time.Second); events.count() < 1; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); events.count() < 1; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no event")
 		}
