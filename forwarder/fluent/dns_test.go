@@ -24,7 +24,8 @@ type zone struct {
 	rcode   dnsmessage.RCode
 	silent  bool
 	queries int
-	held    []func() // answers not given while silent
+	clients []net.Conn // of the resolver, closed ones too
+	over    bool
 }
 
 func newZone(t testing.TB) *zone {
@@ -36,10 +37,10 @@ func newZone(t testing.TB) *zone {
 	z := &zone{t: t, conn: conn, done: make(chan struct{}), a: map[string][]string{}, srv: map[string][]dnsmessage.SRVResource{}}
 	go z.serve()
 	t.Cleanup(func() {
-		z.fail(dnsmessage.RCodeServerFailure, false) // the resolver goes on waiting when nobody does any more
 		z.mu.Lock()
-		for _, give := range z.held {
-			give()
+		z.over = true
+		for _, c := range z.clients { // the resolver goes on waiting when nobody does any more
+			_ = c.Close()
 		}
 		z.mu.Unlock()
 		_ = conn.Close()
@@ -51,8 +52,17 @@ func newZone(t testing.TB) *zone {
 // resolver asks this server and no other.
 func (z *zone) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		if z.over {
+			return nil, net.ErrClosed
+		}
 		var d net.Dialer
-		return d.DialContext(ctx, "udp", z.conn.LocalAddr().String())
+		c, err := d.DialContext(ctx, "udp", z.conn.LocalAddr().String())
+		if err == nil {
+			z.clients = append(z.clients, c)
+		}
+		return c, err
 	}}
 }
 
@@ -99,14 +109,9 @@ func (z *zone) serve() {
 		if err != nil {
 			z.t.Errorf("pack an answer: %v", err)
 		}
-		give := func() { _, _ = z.conn.WriteTo(text, from) }
 		if ok {
-			give()
-			continue
+			_, _ = z.conn.WriteTo(text, from)
 		}
-		z.mu.Lock()
-		z.held = append(z.held, give)
-		z.mu.Unlock()
 	}
 }
 
