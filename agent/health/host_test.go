@@ -177,7 +177,7 @@ func TestHungFileSystem(t *testing.T) {
 		if err := h.filesystems(context.Background(), &s); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(started); took > 10*statfsWithin {
+		if took := time.Since(started); took > 30*time.Second {
 			t.Fatalf("took %s", took)
 		}
 		if got, want := len(s.samples), 2*7+2; got != want {
@@ -198,7 +198,7 @@ func TestDeadline(t *testing.T) {
 		<-release
 		return nil
 	}}
-	sound := &source{name: "sound", within: time.Second, collect: func(_ context.Context, s *sink) error {
+	sound := &source{name: "sound", within: time.Minute, collect: func(_ context.Context, s *sink) error {
 		s.add(load1, 1)
 		return nil
 	}}
@@ -206,7 +206,7 @@ func TestDeadline(t *testing.T) {
 	for range 3 {
 		started := time.Now()
 		text := scrape(t, e)
-		if took := time.Since(started); took > time.Second {
+		if took := time.Since(started); took > 10*time.Second {
 			t.Fatalf("a scrape took %s", took)
 		}
 		for _, want := range []string{`success{collector="hung"} 0`, `success{collector="sound"} 1`, "node_load1 1"} {
