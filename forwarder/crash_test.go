@@ -420,7 +420,7 @@ func (w *crashWorld) forget(l *crashLog, i int) {
 			if time.Since(began) > 300*time.Millisecond {
 				w.behave() // it was read, but what was read does not arrive
 			}
-			if time.Since(began) > 10*time.Second {
+			if time.Since(began) > time.Minute {
 				w.t.Fatalf("the forwarder never opened %s\n%s", path, w.stderr())
 			}
 			time.Sleep(2 * time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fairlead/fairlead/internal/handshake"
@@ -72,7 +73,8 @@ type Receiver struct {
 	handle    Handler
 	behaviour atomic.Pointer[Behaviour]
 	security  atomic.Pointer[Security]
-	handling  sync.Mutex // held while handle runs
+	handling  sync.Mutex  // held while handle runs
+	listened  atomic.Bool // the port is its own
 
 	connections, messages, pings, events, bytes, acks, refused, denied, compressed atomic.Int64
 
@@ -141,8 +143,17 @@ func (r *Receiver) Serve(nc Conn) {
 	r.start(c)
 }
 
-// Restart listens again after Kill.
+// Restart listens again after Kill. For a moment the end of another connection may have its port: that is waited out.
 func (r *Receiver) Restart() error {
+	err := r.listen()
+	for try := 0; errors.Is(err, syscall.EADDRINUSE) && r.listened.Load() && try < 500; try++ {
+		time.Sleep(10 * time.Millisecond)
+		err = r.listen()
+	}
+	return err
+}
+
+func (r *Receiver) listen() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -156,6 +167,7 @@ func (r *Receiver) Restart() error {
 		return fmt.Errorf("listen for Forward messages: %w", err)
 	}
 	r.ln, r.addr = ln, ln.Addr().String()
+	r.listened.Store(true)
 	r.serving.Add(1)
 	go r.accept(ln)
 	return nil
