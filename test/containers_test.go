@@ -85,7 +85,7 @@ func TestRestarts(t *testing.T) {
 func TestRotation(t *testing.T) {
 	r := newRig(t, newOTelReceiver, daemonConfig{containers: true})
 	r.daemon.start()
-	r.daemon.waitMetric(10*time.Second, "fairlead_tail_files", func(float64) bool { return true })
+	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_files", func(float64) bool { return true })
 	var all []*container
 	for name, o := range map[string]writerOptions{
 		"fast":     {out: script.TagsOneCall, rate: 250_000, groups: 450, log: rotate(15)},
@@ -113,7 +113,7 @@ func TestRotation(t *testing.T) {
 func TestShortLived(t *testing.T) {
 	r := newRig(t, newOTelReceiver, daemonConfig{containers: true})
 	r.daemon.start()
-	r.daemon.waitMetric(10*time.Second, "fairlead_tail_files", func(float64) bool { return true })
+	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_files", func(float64) bool { return true })
 	const containers = 24
 	for i := range containers {
 		o := writerOptions{out: script.Layouts[i%3], err: script.Bare, groups: 1 + i%5, rate: 100_000, cut: i%3 == 0, log: rotate(20)}
@@ -160,7 +160,7 @@ func TestFullSpool(t *testing.T) {
 	r.receiver.kill()
 	// More than the spool takes, and more than Docker keeps: the rest is in the files fairlead holds open.
 	big := r.launch("big", writerOptions{out: script.TagsOneCall, err: script.TagsManyCalls, rate: 3_000_000, groups: 8000, log: map[string]string{"max-size": "4m", "max-file": "2"}})
-	r.daemon.waitMetric(60*time.Second, "fairlead_spool_full_seconds_total", func(v float64) bool { return v > 0 })
+	r.daemon.waitMetric(2*time.Minute, "fairlead_spool_full_seconds_total", func(v float64) bool { return v > 0 })
 	r.pause(2 * time.Second)
 	r.receiver.start()
 	r.faults++

@@ -247,7 +247,7 @@ func TestFiles(t *testing.T) {
 				r.t.Fatal(err)
 			}
 			r.daemon.start()
-			r.daemon.waitMetric(10*time.Second, "fairlead_tail_files", func(float64) bool { return true })
+			r.daemon.waitMetric(2*time.Minute, "fairlead_tail_files", func(float64) bool { return true })
 			r.pause(300 * time.Millisecond)
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				r.t.Fatal(err)
@@ -288,7 +288,7 @@ func TestFiles(t *testing.T) {
 			if !tt.late {
 				l.open()
 				r.daemon.start()
-				r.daemon.waitMetric(10*time.Second, "fairlead_tail_files", func(float64) bool { return true })
+				r.daemon.waitMetric(2*time.Minute, "fairlead_tail_files", func(float64) bool { return true })
 			}
 			tt.run(r, l)
 			l.done()

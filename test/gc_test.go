@@ -126,7 +126,7 @@ func TestCleanUpAfterDelivery(t *testing.T) {
 		t.Errorf("the container is still there: %v", err)
 	}
 	var told map[string]any
-	if err := poll(t.Context(), 30*time.Second, func() bool {
+	if err := poll(t.Context(), time.Minute, func() bool {
 		ours.mu.Lock()
 		defer ours.mu.Unlock()
 		if len(ours.doings) > 0 {

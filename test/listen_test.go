@@ -22,7 +22,7 @@ func listeningRig(t *testing.T, newReceiver func(*testing.T, *oracle.Oracle) rec
 // listens waits for the listener: without it, a container with the fluentd driver does not start.
 func (r *rig) listens(tcp string) {
 	r.t.Helper()
-	err := poll(r.t.Context(), 10*time.Second, func() bool {
+	err := poll(r.t.Context(), time.Minute, func() bool {
 		c, err := net.Dial("tcp", tcp)
 		if err == nil {
 			_ = c.Close() // a health check does no more

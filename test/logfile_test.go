@@ -173,7 +173,7 @@ func (l *logFile) copyTruncate() {
 func (r *rig) arrived(l *logFile) {
 	r.t.Helper()
 	want := l.group * script.GroupEvents
-	err := poll(r.t.Context(), 20*time.Second, func() bool {
+	err := poll(r.t.Context(), time.Minute, func() bool {
 		r.daemon.alive()
 		return r.oracle.Arrived(l.stream) >= want
 	})

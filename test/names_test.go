@@ -51,9 +51,9 @@ func TestNames(t *testing.T) {
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r.daemon.waitMetric(30*time.Second, "fairlead_tail_lines_total", func(v float64) bool { return v > 0 })
+	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_lines_total", func(v float64) bool { return v > 0 })
 	plain := all[1]
-	err := poll(t.Context(), 30*time.Second, func() bool { return strings.Contains(r.daemon.status(), plain.id) })
+	err := poll(t.Context(), time.Minute, func() bool { return strings.Contains(r.daemon.status(), plain.id) })
 	if err != nil {
 		t.Errorf("%s is not read: %v", plain.name, err)
 	}

@@ -79,7 +79,7 @@ func (r *otelReceiver) start() {
 	if r.proc, err = lab.StartProcess(cmd, nil); err != nil {
 		r.t.Fatal(err)
 	}
-	err = poll(r.t.Context(), 10*time.Second, func() bool {
+	err = poll(r.t.Context(), time.Minute, func() bool {
 		c, err := net.Dial("tcp", r.listen)
 		if err == nil {
 			c.Close()

@@ -87,7 +87,7 @@ func (r *rig) killReceiver(down time.Duration) {
 // caughtUp waits until the daemon has read almost all there is, so that the engine may delete it.
 func (r *rig) caughtUp() {
 	r.t.Helper()
-	r.daemon.waitMetric(30*time.Second, "fairlead_tail_lag_bytes", func(v float64) bool { return v < 16<<10 })
+	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_lag_bytes", func(v float64) bool { return v < 16<<10 })
 }
 
 // finish waits until everything has arrived, stops the daemon and passes the verdict.
@@ -140,7 +140,7 @@ func (r *rig) delivered() error {
 func (r *rig) balanced() {
 	r.t.Helper()
 	var m map[string]float64
-	err := poll(r.t.Context(), 15*time.Second, func() bool {
+	err := poll(r.t.Context(), time.Minute, func() bool {
 		var err error
 		m, err = r.daemon.metrics(r.t.Context())
 		return err == nil && m["fairlead_spool_pending_frames"] == 0 && m["fairlead_ledger_imbalance_events"] == 0

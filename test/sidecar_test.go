@@ -66,7 +66,7 @@ sources:
 		Binds: []string{bed.fairlead + ":/fairlead:ro", volume + ":/logs"}, User: user, Bare: true})
 	app := r.create("app", docker.Spec{Args: []string{"-writer", stream.Writer, "-rate", "700000", "-file", "/logs/app.log", "-rotate", "1000000",
 		"-progress", "/logs/progress"}, Binds: []string{volume + ":/logs"}, User: user, Bare: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()
@@ -117,7 +117,7 @@ sources:
 	for _, p := range r.oracle.Problems() {
 		t.Error(p)
 	}
-	err = poll(ctx, 20*time.Second, func() bool {
+	err = poll(ctx, time.Minute, func() bool {
 		left, _ := filepath.Glob(filepath.Join(volume, "app.log.*"))
 		return len(left) == 0
 	})

@@ -35,7 +35,7 @@ func TestStartFails(t *testing.T) {
 		}, "not a directory"},
 		{"another daemon has the spool", 0, func(t *testing.T, d *daemon) {
 			d.start()
-			d.waitMetric(10*time.Second, "fairlead_spool_segments", func(float64) bool { return true })
+			d.waitMetric(2*time.Minute, "fairlead_spool_segments", func(float64) bool { return true })
 		}, "spool"},
 	}
 	for _, tt := range tests {
@@ -55,7 +55,7 @@ func TestStartFails(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+			timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 			defer timer.Stop()
 			err := cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != 1 {
@@ -98,8 +98,8 @@ func TestDiskFull(t *testing.T) {
 	l := r.newLog(path, script.TagsOneCall, oracle.Source{Tag: "plain.app"})
 	l.open()
 	l.write(5000) // some 18 MB
-	r.daemon.waitMetric(30*time.Second, "fairlead_spool_full_seconds_total", func(v float64) bool { return v > 0 })
-	if err := poll(t.Context(), 10*time.Second, func() bool { return strings.Contains(r.daemon.logTail(100), "full") }); err != nil {
+	r.daemon.waitMetric(2*time.Minute, "fairlead_spool_full_seconds_total", func(v float64) bool { return v > 0 })
+	if err := poll(t.Context(), time.Minute, func() bool { return strings.Contains(r.daemon.logTail(100), "full") }); err != nil {
 		t.Errorf("the log does not say that the spool is full: %v", err)
 	}
 	r.killDaemon(0)
