@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -87,7 +88,7 @@ func main() {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	name := "fairlead-health-test:" + strings.ToLower(t.Name())
+	name := fmt.Sprintf("fairlead-health-test:%s-%d", strings.ToLower(t.Name()), os.Getpid()) // another run may be at it beside this one
 	answer, err := cli.ImageImport(t.Context(), client.ImageImportSource{Source: &archive, SourceName: "-"}, name, client.ImageImportOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func main() {
 func start(t *testing.T, cli *client.Client, image, name, family, code, pause string, retries int) string {
 	t.Helper()
 	made, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
-		Name: "fairlead-health-" + name,
+		Name: fmt.Sprintf("fairlead-health-%s-%d", name, os.Getpid()),
 		Config: &container.Config{Image: image, Entrypoint: []string{"/sleeper", code, pause}, Labels: map[string]string{
 			labelled: "1", familyLabel: family, containerLabel: name, taskLabel: "arn:aws:ecs:eu-west-1:111122223333:task/prod/" + name,
 		}},
