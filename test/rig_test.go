@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -36,8 +38,9 @@ type rig struct {
 	oracle   *oracle.Oracle
 	receiver receiver
 	daemon   *daemon
-	faults   int    // kills and refusals so far: each may repeat a batch
-	progress string // folder in which the writers count
+	faults   int      // kills and refusals so far: each may repeat a batch
+	progress string   // folder in which the writers count
+	files    []string // the live logs of containers that the daemon reads
 }
 
 // newRig starts the receiver, not the daemon. newReceiver is newOTelReceiver or one like it.
@@ -84,9 +87,35 @@ func (r *rig) killReceiver(down time.Duration) {
 	r.receiver.start()
 }
 
-// caughtUp waits until the daemon has read almost all there is, so that the engine may delete it.
+// caughtUp waits until the daemon holds all logs and has read almost all there is, so that the engine may delete it. One that has just been
+// started has no lag as long as it knows no files.
 func (r *rig) caughtUp() {
 	r.t.Helper()
+	var held []string
+	err := poll(r.t.Context(), 2*time.Minute, func() bool {
+		r.daemon.alive()
+		var st struct {
+			Forwarder struct {
+				Sources []struct {
+					Path  string
+					Files int
+				}
+			}
+		}
+		held = held[:0]
+		if json.Unmarshal([]byte(r.daemon.status()), &st) != nil {
+			return false
+		}
+		for _, s := range st.Forwarder.Sources {
+			if s.Files > 0 {
+				held = append(held, s.Path)
+			}
+		}
+		return !slices.ContainsFunc(r.files, func(path string) bool { return !slices.Contains(held, path) })
+	})
+	if err != nil {
+		r.t.Errorf("the daemon holds %q, which lacks some of %q: %v", held, r.files, err)
+	}
 	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_lag_bytes", func(v float64) bool { return v < 16<<10 })
 }
 
@@ -216,6 +245,9 @@ func (r *rig) launch(part string, o writerOptions) *container {
 		}
 		c.streams = append(c.streams, s)
 		r.oracle.Expect(s, from)
+	}
+	if o.driver == "" && !o.unread {
+		r.files = append(r.files, filepath.Join(bed.logs, c.id, c.id+"-json.log"))
 	}
 	if err := bed.engine.Start(ctx, c.id); err != nil {
 		r.t.Fatal(err)
