@@ -48,6 +48,7 @@ func TestKills(t *testing.T) {
 		if r.rnd.IntN(4) == 0 {
 			r.killReceiver(r.between(0, 500*time.Millisecond))
 		}
+		r.keepUp()
 		r.killDaemon(r.between(0, 300*time.Millisecond))
 	}
 	// What is removed while nobody holds it open is gone: from here on fairlead lives.
@@ -70,6 +71,7 @@ func TestRestarts(t *testing.T) {
 	r.daemon.start()
 	for i := range 5 {
 		r.pause(r.between(100*time.Millisecond, 2*time.Second))
+		r.keepUp()
 		r.daemon.stop()
 		r.pause([]time.Duration{0, 3 * time.Second}[i%2])
 		r.daemon.start()

@@ -38,6 +38,7 @@ func TestReceiverFaults(t *testing.T) {
 		ours.Set(phase.Behaviour)
 		for range 2 {
 			r.pause(r.between(100*time.Millisecond, 2*time.Second))
+			r.keepUp()
 			r.killDaemon(r.between(0, 200*time.Millisecond))
 		}
 		r.pause(r.between(500*time.Millisecond, 1500*time.Millisecond))

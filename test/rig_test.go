@@ -38,9 +38,10 @@ type rig struct {
 	oracle   *oracle.Oracle
 	receiver receiver
 	daemon   *daemon
-	faults   int      // kills and refusals so far: each may repeat a batch
-	progress string   // folder in which the writers count
-	files    []string // the live logs of containers that the daemon reads
+	faults   int       // kills and refusals so far: each may repeat a batch
+	progress string    // folder in which the writers count
+	files    []string  // the live logs of containers that the daemon reads
+	caught   time.Time // when it was last known to have read almost all there was
 }
 
 // newRig starts the receiver, not the daemon. newReceiver is newOTelReceiver or one like it.
@@ -117,6 +118,19 @@ func (r *rig) caughtUp() {
 		r.t.Errorf("the daemon holds %q, which lacks some of %q: %v", held, r.files, err)
 	}
 	r.daemon.waitMetric(2*time.Minute, "fairlead_tail_lag_bytes", func(v float64) bool { return v < 16<<10 })
+	r.caught = time.Now()
+}
+
+// keepUp waits for that where it was so long ago that the engine might rotate away what is not read: on a busy machine one life after another
+// may end before it has read anything.
+func (r *rig) keepUp() {
+	r.t.Helper()
+	if r.caught.IsZero() {
+		r.caught = time.Now()
+	}
+	if time.Since(r.caught) > 8*time.Second {
+		r.caughtUp()
+	}
 }
 
 // finish waits until everything has arrived, stops the daemon and passes the verdict.
