@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/agent/ecsconfig"
 	"github.com/fairlead/fairlead/collector"
 	"github.com/fairlead/fairlead/internal/document"
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 // Bundle makes one support bundle of this host.
@@ -80,11 +81,12 @@ func (b Bundle) Make(ctx, stop context.Context) (Bundled, error) {
 		out.Result, err = collector.Run(ctx, o, b.Stdout)
 		return out, err
 	case b.Upload != "" && !named:
-		place, err := collector.ParseLocation(b.Upload)
+		place, err := objects.Parse(b.Upload)
 		if err != nil {
-			return out, fmt.Errorf("--upload %q: %w", b.Upload, err)
+			return out, fmt.Errorf("--upload: %w", err)
 		}
-		u, err := collector.NewUpload(stop, place, name, b.Said)
+		place = place.Under(name)
+		u, err := collector.NewUpload(stop, place, b.Said)
 		if err != nil {
 			return out, err
 		}
@@ -96,7 +98,7 @@ func (b Bundle) Make(ctx, stop context.Context) (Bundled, error) {
 			u.Abort()
 			return out, err
 		}
-		out.File = place.URI(name)
+		out.File = place.String()
 		return out, nil
 	}
 	path := name
@@ -123,20 +125,20 @@ func (b Bundle) Make(ctx, stop context.Context) (Bundled, error) {
 
 // UploadBundle brings a bundle that is there to S3, or what a former attempt did not, and answers its address.
 func UploadBundle(ctx context.Context, path, to string, said func(string)) (string, error) {
-	place, err := collector.ParseLocation(to)
+	place, err := objects.Parse(to)
 	if err != nil {
-		return "", fmt.Errorf("--upload %q: %w", to, err)
+		return "", fmt.Errorf("--upload: %w", err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("open the bundle %s: %w", path, reason(err))
 	}
 	defer f.Close()
-	name := filepath.Base(path)
-	if _, err := collector.UploadFile(ctx, place, name, f, said); err != nil {
+	place = place.Under(filepath.Base(path))
+	if _, err := collector.UploadFile(ctx, place, f, said); err != nil {
 		return "", err
 	}
-	return place.URI(name), nil
+	return place.String(), nil
 }
 
 // writeBundle makes the file: beside its place until it is whole, for root alone.

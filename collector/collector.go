@@ -20,7 +20,7 @@ import (
 
 	"github.com/fairlead/fairlead/collector/findings"
 	"github.com/fairlead/fairlead/collector/redact"
-	"github.com/fairlead/fairlead/collector/upload"
+	"github.com/fairlead/fairlead/internal/objects"
 	"github.com/fairlead/fairlead/internal/size"
 )
 
@@ -68,7 +68,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("bundle.dir: %q is not an absolute path", c.Dir))
 	}
 	if c.Upload != "" {
-		if _, err := upload.Parse(c.Upload); err != nil {
+		if _, err := objects.Parse(c.Upload); err != nil {
 			errs = append(errs, fmt.Errorf("bundle.upload: %w", err))
 		}
 	}

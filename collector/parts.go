@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/collector/findings"
 	"github.com/fairlead/fairlead/collector/upload"
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 // What others know of the packages below this one.
@@ -16,24 +17,19 @@ type (
 	Flow = findings.Flow
 	// Finding is something that is probably wrong.
 	Finding = findings.Finding
-	// Location is a place in S3.
-	Location = upload.Location
-	// Upload is an object on its way there.
+	// Upload is an object on its way to S3.
 	Upload = upload.Upload
 )
 
 // FindingsText is a list of findings for people.
 func FindingsText(list []Finding) string { return findings.Text(list) }
 
-// ParseLocation reads s3://BUCKET/PREFIX.
-func ParseLocation(uri string) (Location, error) { return upload.Parse(uri) }
-
-// NewUpload begins an upload to l; nothing is sent yet. said is told when a part has to be sent again.
-func NewUpload(ctx context.Context, l Location, name string, said func(string)) (*Upload, error) {
-	return upload.New(ctx, l, name, said)
+// NewUpload begins an upload to place; nothing is sent yet. said is told when a part has to be sent again.
+func NewUpload(ctx context.Context, place objects.Place, said func(string)) (*Upload, error) {
+	return upload.New(ctx, place, said)
 }
 
 // UploadFile uploads a file, without the parts that a former attempt brought there. It answers how many bytes were spared so.
-func UploadFile(ctx context.Context, l Location, name string, f *os.File, said func(string)) (spared int64, err error) {
-	return upload.File(ctx, l, name, f, said)
+func UploadFile(ctx context.Context, place objects.Place, f *os.File, said func(string)) (spared int64, err error) {
+	return upload.File(ctx, place, f, said)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent"
 	"github.com/fairlead/fairlead/collector"
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 func newBundle(g *global) *cobra.Command {
@@ -52,8 +53,8 @@ With --upload and no --output nothing is written to disk. With FILE, an archive 
 				}
 			}
 			if b.Upload != "" {
-				if _, err := collector.ParseLocation(b.Upload); err != nil {
-					return wrongUsage(fmt.Errorf("--upload %q: %w", b.Upload, err))
+				if _, err := objects.Parse(b.Upload); err != nil {
+					return wrongUsage(fmt.Errorf("--upload: %w", err))
 				}
 				if b.Output == "-" {
 					return wrongUsage(errors.New("--upload and --output - exclude each other"))

@@ -1,21 +1,29 @@
+// Package upload streams an object into S3 in parts, so that nothing of it has to be on disk, and goes on where a former upload of a
+// file stopped.
 package upload
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 const (
@@ -29,8 +37,8 @@ const (
 // Upload is an object on its way. It is for one goroutine.
 type Upload struct {
 	ctx    context.Context // of all requests: a writer has no other way to be told
-	c      *client
-	uri    string
+	s3     *objects.Store
+	place  objects.Place
 	id     string // of the multipart upload; empty until the first part is full
 	buf    []byte // the part being filled
 	parts  []part
@@ -45,15 +53,15 @@ type part struct {
 }
 
 // New begins an upload; nothing is sent yet. said is told when a part has to be sent again; nil: nobody is.
-func New(ctx context.Context, l Location, name string, said func(string)) (*Upload, error) {
-	c, err := newClient(ctx, l.Bucket, l.Key(name))
+func New(ctx context.Context, place objects.Place, said func(string)) (*Upload, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithEC2IMDSRegion(), config.WithEC2IMDSClientEnableState(imds.ClientDefaultEnableState))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find region and credentials: %w", err)
 	}
 	if said == nil {
 		said = func(string) {}
 	}
-	return &Upload{ctx: ctx, c: c, uri: l.URI(name), said: said, wait: time.Second}, nil
+	return &Upload{ctx: ctx, s3: objects.New(cfg), place: place, said: said, wait: time.Second}, nil
 }
 
 // Write implements io.Writer. It waits while a part is sent.
@@ -83,7 +91,7 @@ func md5Of(b []byte) []byte {
 // send sends the part that is in the buffer.
 func (u *Upload) send() error {
 	if len(u.parts) >= maxParts {
-		return fmt.Errorf("upload %s: more than %d parts", u.uri, maxParts)
+		return fmt.Errorf("upload %s: more than %d parts", u.place, maxParts)
 	}
 	if u.id == "" {
 		if err := u.begin(); err != nil {
@@ -111,7 +119,7 @@ func (u *Upload) begin() error {
 		ID string `xml:"UploadId"`
 	}
 	if err := xml.Unmarshal(text, &answer); err != nil || answer.ID == "" {
-		return fmt.Errorf("upload %s: S3 gave no id for it", u.uri)
+		return fmt.Errorf("upload %s: S3 gave no id for it", u.place)
 	}
 	u.id = answer.ID
 	return nil
@@ -120,27 +128,32 @@ func (u *Upload) begin() error {
 // try sends a request until it gets through, as long as there is hope.
 func (u *Upload) try(what, method string, query url.Values, head http.Header, body []byte) (http.Header, []byte, error) {
 	began := time.Now()
-	pause := u.wait
-	for {
-		ctx, cancel := context.WithTimeout(u.ctx, time.Minute)
-		answer, text, err := u.c.do(ctx, method, query, head, body)
-		cancel()
-		if err == nil {
-			return answer, text, nil
+	answer, text, err := u.s3.Do(u.ctx, u.request(method, query, head, body), func(n int, err error) (time.Duration, bool) {
+		if time.Since(began) > patience {
+			return 0, false
 		}
-		if u.ctx.Err() != nil || !passing(err) || time.Since(began) > patience {
-			return nil, nil, fmt.Errorf("upload %s: %s: %w", u.uri, what, err)
-		}
+		pause := min(u.wait<<min(n-1, 10), 15*time.Second)
 		u.said(fmt.Sprintf("upload: %s: %v; again in %v", what, err, pause.Round(time.Millisecond)))
-		t := time.NewTimer(pause + rand.N(pause/2+1))
-		select {
-		case <-u.ctx.Done():
-			t.Stop()
-			return nil, nil, fmt.Errorf("upload %s: %s: %w", u.uri, what, err)
-		case <-t.C:
-		}
-		pause = min(2*pause, 15*time.Second)
+		return pause, true
+	})
+	if err != nil {
+		err = objects.Hint(err, "s3:PutObject, s3:AbortMultipartUpload and, to resume, s3:ListMultipartUploadParts on it and s3:ListBucketMultipartUploads on the bucket")
+		return nil, nil, fmt.Errorf("upload %s: %s: %w", u.place, what, err)
 	}
+	return answer, text, nil
+}
+
+// request is one for the object.
+func (u *Upload) request(method string, query url.Values, head http.Header, body []byte) objects.Request {
+	sum := sha256.Sum256(body)
+	return objects.Request{Method: method, Place: u.place, Query: query, Header: head, Hash: hex.EncodeToString(sum[:]), Size: int64(len(body)),
+		Open: func() io.Reader { return bytes.NewReader(body) }, Within: time.Minute}
+}
+
+// ask is try for what can be done without.
+func (u *Upload) ask(ctx context.Context, q objects.Request) ([]byte, error) {
+	_, text, err := u.s3.Do(ctx, q, func(int, error) (time.Duration, bool) { return 0, false })
+	return text, err
 }
 
 // Close sends what is left and makes it an object. What is small is sent as one.
@@ -177,17 +190,17 @@ func (u *Upload) Abort() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), 5*time.Second)
 	defer cancel()
-	_, _, _ = u.c.do(ctx, http.MethodDelete, url.Values{"uploadId": {u.id}}, nil, nil) // a lifecycle rule of the bucket does it else
+	_, _ = u.ask(ctx, u.request(http.MethodDelete, url.Values{"uploadId": {u.id}}, nil, nil)) // a lifecycle rule of the bucket does it else
 	u.id = ""
 }
 
 // File uploads a file. Parts that a former attempt brought there are not sent again. It answers how many bytes were spared so.
-func File(ctx context.Context, l Location, name string, f *os.File, said func(string)) (spared int64, err error) {
+func File(ctx context.Context, place objects.Place, f *os.File, said func(string)) (spared int64, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
 	}
-	u, err := New(ctx, l, name, said)
+	u, err := New(ctx, place, said)
 	if err != nil {
 		return 0, err
 	}
@@ -226,12 +239,11 @@ func File(ctx context.Context, l Location, name string, f *os.File, said func(st
 
 // resume looks for an unfinished upload of this object and answers its parts by number.
 func (u *Upload) resume() (map[int]string, error) {
-	bucket := *u.c
-	bucket.key = ""
 	ctx, cancel := context.WithTimeout(u.ctx, 20*time.Second)
 	defer cancel()
-	_, text, err := bucket.do(ctx, http.MethodGet, url.Values{"uploads": {""}, "prefix": {u.c.key}}, nil, nil)
-	u.c.region = bucket.region
+	all := u.request(http.MethodGet, url.Values{"uploads": {""}, "prefix": {u.place.Key}}, nil, nil)
+	all.Place.Key = ""
+	text, err := u.ask(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +257,7 @@ func (u *Upload) resume() (map[int]string, error) {
 		return nil, fmt.Errorf("the list of uploads: %w", err)
 	}
 	for _, o := range list.Uploads {
-		if o.Key == u.c.key {
+		if o.Key == u.place.Key {
 			u.id = o.ID // the newest is last
 		}
 	}
@@ -254,7 +266,7 @@ func (u *Upload) resume() (map[int]string, error) {
 		return there, nil
 	}
 	for marker := 0; ; {
-		_, text, err := u.c.do(ctx, http.MethodGet, url.Values{"uploadId": {u.id}, "part-number-marker": {strconv.Itoa(marker)}}, nil, nil)
+		text, err := u.ask(ctx, u.request(http.MethodGet, url.Values{"uploadId": {u.id}, "part-number-marker": {strconv.Itoa(marker)}}, nil, nil))
 		if err != nil {
 			u.id = ""
 			return nil, err

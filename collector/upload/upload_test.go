@@ -16,6 +16,8 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/fairlead/fairlead/internal/objects"
 )
 
 // store is an S3 of our own. fault is asked before each request whether it is cut in the middle.
@@ -76,7 +78,7 @@ func content(n int) []byte {
 func TestStream(t *testing.T) {
 	s := newStore(t)
 	for _, n := range []int{0, 100, partBytes, 2*partBytes + 12345} {
-		u, err := New(t.Context(), Location{"logs", "a b"}, "x.tgz", nil)
+		u, err := New(t.Context(), objects.Place{Bucket: "logs", Key: "a b/x.tgz"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +103,7 @@ func TestCut(t *testing.T) {
 		return r.URL.Query().Get("partNumber") == "2" && cuts.Add(1) <= 2
 	})
 	said := 0
-	u, err := New(t.Context(), Location{"logs", ""}, "x.tgz", func(string) { said++ })
+	u, err := New(t.Context(), objects.Place{Bucket: "logs", Key: "x.tgz"}, func(string) { said++ })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,12 +144,12 @@ func TestResume(t *testing.T) {
 		}
 		return false
 	})
-	if _, err := File(ctx, Location{"logs", "p"}, "x.tgz", file(), nil); err == nil {
+	if _, err := File(ctx, objects.Place{Bucket: "logs", Key: "p/x.tgz"}, file(), nil); err == nil {
 		t.Fatal("it was not cut")
 	}
 	s.failing(func(*http.Request) bool { return false })
 	before := s.parts.Load()
-	spared, err := File(t.Context(), Location{"logs", "p"}, "x.tgz", file(), nil)
+	spared, err := File(t.Context(), objects.Place{Bucket: "logs", Key: "p/x.tgz"}, file(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,16 +163,11 @@ func TestResume(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	newStore(t)
-	u, err := New(t.Context(), Location{"nowhere", ""}, "x.tgz", nil)
+	u, err := New(t.Context(), objects.Place{Bucket: "nowhere", Key: "x.tgz"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := u.Close(); err == nil || !strings.Contains(err.Error(), "NoSuchBucket") || !strings.Contains(err.Error(), "s3://nowhere/x.tgz") {
 		t.Errorf("%v", err)
-	}
-	for _, bad := range []string{"", "bucket", "s3://", "http://x/y", "s3://a b/c"} {
-		if _, err := Parse(bad); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package objects reads and writes objects of S3. It signs one request a call; the SDK's client for S3 would do no more here, and make the
-// program 5 MB larger.
+// Package objects is S3 as far as it is used here: it signs requests, asks a bucket where it is, tries again what may pass, and reads what
+// S3 says is wrong. The SDK's client (service/s3 v1.114.8) would add 1.2 MB to the program, which then is larger than it may be.
 package objects
 
 import (
@@ -48,15 +48,20 @@ func (p Place) Under(name string) Place {
 
 // FaultError is what S3 answered instead: its code, as AccessDenied, and its words.
 type FaultError struct {
+	XMLName       xml.Name
 	Code, Message string
 	status        int
 }
 
 func (f *FaultError) Error() string {
-	if f.Message == "" {
-		return f.Code
+	text := f.Code
+	if f.Message != "" {
+		text += ": " + strings.ReplaceAll(f.Message, "\n", " ")
 	}
-	return f.Code + ": " + strings.ReplaceAll(f.Message, "\n", " ")
+	if f.Code == "NoSuchBucket" {
+		text += " (is it spelled right, and in this account?)"
+	}
+	return text
 }
 
 // IsNone says that there is no such object.
@@ -71,12 +76,22 @@ func IsDenied(err error) bool {
 	return errors.As(err, &f) && f.status == http.StatusForbidden
 }
 
+// passing tells of a fault that another attempt may not meet.
+func passing(err error) bool {
+	var f *FaultError
+	if !errors.As(err, &f) {
+		return true
+	}
+	return f.status >= 500 || f.status == http.StatusTooManyRequests || f.status == http.StatusRequestTimeout || f.Code == "RequestTimeout" || f.Code == "BadDigest"
+}
+
 // Store is S3 with the credentials of its configuration. A bucket in another region than the configured one says where it is.
 type Store struct {
 	cfg aws.Config
 
-	mu      sync.Mutex // guards regions
+	mu      sync.Mutex // guards what follows
 	regions map[string]string
+	skew    time.Duration // of S3's clock to ours, once it was too much
 }
 
 // New makes a store. AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL are honoured as in every AWS tool.
@@ -85,8 +100,26 @@ func New(cfg aws.Config) *Store { return &Store{cfg: cfg, regions: map[string]st
 const (
 	attempts   = 4
 	firstPause = 200 * time.Millisecond
-	maxList    = 4 << 20 // bytes of an answer to List: 1,000 keys take 300 KiB
+	maxAnswer  = 4 << 20 // bytes of what is read whole: 1,000 keys take 300 KiB
 )
+
+// Request is one that can be made again.
+type Request struct {
+	Method string
+	Place  Place // without a key: the bucket
+	Query  url.Values
+	Header http.Header
+	Hash   string // SHA-256 of the body in hex; empty: there is none
+	Size   int64
+	Open   func() io.Reader // of the body, from its beginning
+	Within time.Duration    // of each attempt; 0: only the context ends it
+}
+
+// Again says after which pause a request is made again that failed for the nth time in a way that may pass; ok: false: not any more.
+type Again func(n int, err error) (pause time.Duration, ok bool)
+
+// aFewTimes is for who has something else to do.
+func aFewTimes(n int, _ error) (time.Duration, bool) { return firstPause << (n - 1), n < attempts }
 
 // Put writes an object of size bytes, which open reads, each time from the beginning. S3 has checked the content when it returns.
 func (s *Store) Put(ctx context.Context, p Place, size int64, open func() io.Reader) error {
@@ -96,18 +129,18 @@ func (s *Store) Put(ctx context.Context, p Place, size int64, open func() io.Rea
 	} else if n != size {
 		return fmt.Errorf("put %s: there are %d bytes to be written, not %d", p, n, size)
 	}
-	answer, err := s.do(ctx, p.Bucket, request{method: http.MethodPut, key: p.Key, hash: hex.EncodeToString(sum.Sum(nil)), size: size, open: open})
+	_, _, err := s.Do(ctx, Request{Method: http.MethodPut, Place: p, Hash: hex.EncodeToString(sum.Sum(nil)), Size: size, Open: open}, aFewTimes)
 	if err != nil {
-		return fmt.Errorf("put %s: %w", p, hint(err, "s3:PutObject"))
+		return fmt.Errorf("put %s: %w", p, Hint(err, "s3:PutObject on it"))
 	}
-	return answer.Body.Close()
+	return nil
 }
 
 // Get reads an object. The answer is to be closed.
 func (s *Store) Get(ctx context.Context, p Place) (io.ReadCloser, error) {
-	answer, err := s.do(ctx, p.Bucket, request{method: http.MethodGet, key: p.Key})
+	answer, _, err := s.try(ctx, Request{Method: http.MethodGet, Place: p}, aFewTimes, false)
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", p, hint(err, "s3:GetObject"))
+		return nil, fmt.Errorf("get %s: %w", p, Hint(err, "s3:GetObject on it"))
 	}
 	return answer.Body, nil
 }
@@ -117,18 +150,16 @@ func (s *Store) List(ctx context.Context, p Place) ([]Place, error) {
 	var all []Place
 	query := url.Values{"list-type": {"2"}, "prefix": {p.Key}}
 	for {
-		answer, err := s.do(ctx, p.Bucket, request{method: http.MethodGet, query: query})
+		_, text, err := s.Do(ctx, Request{Method: http.MethodGet, Place: Place{Bucket: p.Bucket}, Query: query}, aFewTimes)
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", p, hint(err, "s3:ListBucket"))
+			return nil, fmt.Errorf("list %s: %w", p, Hint(err, "s3:ListBucket on it"))
 		}
 		var page struct {
 			Contents              []struct{ Key string }
 			IsTruncated           bool
 			NextContinuationToken string
 		}
-		err = xml.NewDecoder(io.LimitReader(answer.Body, maxList)).Decode(&page)
-		_ = answer.Body.Close() // read to its end, or of no use
-		if err != nil {
+		if err := xml.Unmarshal(text, &page); err != nil {
 			return nil, fmt.Errorf("list %s: read the answer: %w", p, err)
 		}
 		for _, c := range page.Contents {
@@ -143,113 +174,174 @@ func (s *Store) List(ctx context.Context, p Place) ([]Place, error) {
 	}
 }
 
-func hint(err error, action string) error {
-	if IsDenied(err) {
-		return fmt.Errorf("%w (the role of the instance needs %s on it)", err, action)
+// Hint adds to a denial what the role would need.
+func Hint(err error, actions string) error {
+	var f *FaultError
+	if errors.As(err, &f) && (f.Code == "AccessDenied" || f.Code == "AllAccessDisabled") {
+		return fmt.Errorf("%w (the role of the instance needs %s)", err, actions)
 	}
 	return err
 }
 
-// request is one that can be made again.
-type request struct {
-	method, key string
-	query       url.Values
-	hash        string // SHA-256 of the body in hex; empty: there is none
-	size        int64
-	open        func() io.Reader
+// Do makes a request until it succeeds, S3 says no, or again does. It answers the head and the text of the answer.
+func (s *Store) Do(ctx context.Context, q Request, again Again) (http.Header, []byte, error) {
+	answer, text, err := s.try(ctx, q, again, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return answer.Header, text, nil
 }
 
-// do makes a request until it succeeds, S3 says no, or it was tried often enough.
-func (s *Store) do(ctx context.Context, bucket string, q request) (*http.Response, error) {
-	pause := firstPause
-	for n := 1; ; n++ {
-		region := s.region(bucket)
-		answer, elsewhere, err := s.once(ctx, bucket, region, q)
+// try is Do. The body of what it does not read whole is to be closed.
+func (s *Store) try(ctx context.Context, q Request, again Again, whole bool) (*http.Response, []byte, error) {
+	moved := 0
+	for n := 1; ; {
+		answer, text, corrected, err := s.once(ctx, q, whole)
 		if err == nil {
-			return answer, nil
+			return answer, text, nil
 		}
-		if elsewhere != "" && elsewhere != region && n < attempts { // the bucket says where it is
-			s.mu.Lock()
-			s.regions[bucket] = elsewhere
-			s.mu.Unlock()
+		if corrected && moved < 3 { // the bucket said where it is, or what time it is
+			moved++
 			continue
 		}
-		var f *FaultError
-		if n >= attempts || ctx.Err() != nil || errors.As(err, &f) && f.status < 500 && f.status != http.StatusTooManyRequests && f.Code != "RequestTimeout" {
-			return nil, err
+		if ctx.Err() != nil || !passing(err) {
+			return nil, nil, err
 		}
-		t := time.NewTimer(pause/2 + rand.N(pause))
+		pause, ok := again(n, err)
+		if !ok {
+			return nil, nil, err
+		}
+		n++
+		t := time.NewTimer(pause/2 + rand.N(pause+1))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return nil, err
+			return nil, nil, err
 		case <-t.C:
 		}
-		pause *= 2
 	}
 }
 
-func (s *Store) region(bucket string) string {
+// place answers the region a bucket is in, as far as it is known, and how far our clock is off.
+func (s *Store) place(bucket string) (region string, skew time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.regions[bucket]; r != "" {
-		return r
+		return r, s.skew
 	}
-	return s.cfg.Region
+	return s.cfg.Region, s.skew
 }
 
-// once makes a request in a region. With an error it answers the region that the bucket is in, if S3 said so.
-func (s *Store) once(ctx context.Context, bucket, region string, q request) (answer *http.Response, elsewhere string, err error) {
+// correct learns from an answer that is an error. It tells whether the request may succeed with what was learned.
+func (s *Store) correct(bucket, region string, f *FaultError, answer http.Header) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Code == "RequestTimeTooSkewed" { // the host that something is wrong with may have its clock off
+		if at, err := http.ParseTime(answer.Get("Date")); err == nil {
+			s.skew = time.Until(at)
+			return true
+		}
+		return false
+	}
+	elsewhere := answer.Get("X-Amz-Bucket-Region")
+	if elsewhere == "" || elsewhere == region {
+		return false
+	}
+	s.regions[bucket] = elsewhere
+	return true
+}
+
+// once makes a request. corrected: it may succeed now that S3 has told something.
+func (s *Store) once(ctx context.Context, q Request, whole bool) (answer *http.Response, text []byte, corrected bool, err error) {
+	if q.Within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.Within)
+		defer cancel()
+	}
+	region, skew := s.place(q.Place.Bucket)
+	r, err := s.signed(ctx, q, region, skew)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if answer, err = client.Do(r); err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // who asks names the object; the address is long
+		}
+		return nil, nil, false, err
+	}
+	good := answer.StatusCode/100 == 2
+	if good && !whole {
+		return answer, nil, false, nil
+	}
+	defer answer.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil && good {
+		return nil, nil, false, err
+	}
+	f := &FaultError{status: answer.StatusCode}
+	broken := xml.Unmarshal(text, f) != nil || f.Code == ""
+	switch {
+	case good && (broken || f.XMLName.Local != "Error"):
+		return answer, text, false, nil
+	case good: // what takes long, as completing an upload, begins with 200 and may fail all the same
+		f.status = http.StatusInternalServerError
+	case broken:
+		f.Code, f.Message = answer.Status, ""
+	}
+	return nil, nil, s.correct(q.Place.Bucket, region, f, answer.Header), f
+}
+
+// signed is the request for S3 in a region.
+func (s *Store) signed(ctx context.Context, q Request, region string, skew time.Duration) (*http.Request, error) {
 	base := os.Getenv("AWS_ENDPOINT_URL_S3")
 	if base == "" {
 		base = os.Getenv("AWS_ENDPOINT_URL")
 	}
 	if base == "" {
+		if region == "" {
+			return nil, errors.New("no region known (set AWS_REGION, or let the metadata service be reached)")
+		}
 		domain := "amazonaws.com"
 		if strings.HasPrefix(region, "cn-") {
 			domain += ".cn"
 		}
 		base = "https://s3." + region + "." + domain
 	}
-	u, err := url.Parse(strings.TrimSuffix(base, "/") + (&url.URL{Path: "/" + bucket + "/" + q.key}).EscapedPath())
-	if err != nil {
-		return nil, "", fmt.Errorf("the address of S3: %w", err)
+	if region == "" {
+		region = "us-east-1"
 	}
-	u.RawQuery = strings.ReplaceAll(q.query.Encode(), "+", "%20") // as signatures have it
+	u, err := url.Parse(strings.TrimSuffix(base, "/") + (&url.URL{Path: "/" + q.Place.Bucket + "/" + q.Place.Key}).EscapedPath())
+	if err != nil {
+		return nil, fmt.Errorf("the address of S3: %w", err)
+	}
+	u.RawQuery = strings.ReplaceAll(q.Query.Encode(), "+", "%20") // as signatures have it
 	var body io.Reader
-	if q.open != nil && q.size > 0 {
-		body = q.open()
+	if q.Open != nil && q.Size > 0 {
+		body = q.Open()
 	}
-	r, err := http.NewRequestWithContext(ctx, q.method, u.String(), body)
+	r, err := http.NewRequestWithContext(ctx, q.Method, u.String(), body)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	r.ContentLength = q.size
-	hash := q.hash
+	r.ContentLength = q.Size
+	for name, values := range q.Header {
+		r.Header[name] = values
+	}
+	hash := q.Hash
 	if hash == "" {
 		nothing := sha256.Sum256(nil)
 		hash = hex.EncodeToString(nothing[:])
 	}
 	credentials, err := s.cfg.Credentials.Retrieve(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, fmt.Errorf("no credentials (give the instance a role): %w", err)
 	}
 	r.Header.Set("X-Amz-Content-Sha256", hash)
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	if err := signer.SignHTTP(ctx, credentials, r, hash, "s3", region, time.Now()); err != nil {
-		return nil, "", err
+	if err := signer.SignHTTP(ctx, credentials, r, hash, "s3", region, time.Now().Add(skew)); err != nil {
+		return nil, err
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if answer, err = client.Do(r); err != nil {
-		return nil, "", err
-	}
-	if answer.StatusCode == http.StatusOK {
-		return answer, "", nil
-	}
-	defer answer.Body.Close()
-	f := &FaultError{status: answer.StatusCode}
-	if err := xml.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(f); err != nil || f.Code == "" {
-		f.Code, f.Message = answer.Status, ""
-	}
-	return nil, answer.Header.Get("X-Amz-Bucket-Region"), f
+	return r, nil
 }

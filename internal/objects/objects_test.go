@@ -178,6 +178,43 @@ Denied</Message></Error>`)
 	}
 }
 
+// A host whose clock is off is told the time by S3, once.
+func TestClockOff(t *testing.T) {
+	asked := 0
+	now := time.Now().Add(-3 * time.Hour)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
+		asked++
+		if at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date")); err == nil && at.Sub(now).Abs() < 15*time.Minute {
+			w.WriteHeader(http.StatusNoContent)
+			return true
+		}
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `<Error><Code>RequestTimeTooSkewed</Code><Message>too large</Message></Error>`)
+		return true
+	})
+	for _, want := range []int{2, 3} {
+		if err := put(t, s, "s3://logs/x", "x"); err != nil || asked != want {
+			t.Errorf("%d requests, want %d: %v", asked, want, err)
+		}
+	}
+}
+
+// What begins with 200 may end with an error, which may pass.
+func TestLateError(t *testing.T) {
+	asked := 0
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
+		if asked++; asked == 1 {
+			fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>InternalError</Code><Message>again, please</Message></Error>`)
+			return true
+		}
+		return false
+	})
+	if err := put(t, s, "s3://logs/x", "x"); err != nil || asked != 2 {
+		t.Errorf("%d requests, %v", asked, err)
+	}
+}
+
 func TestParse(t *testing.T) {
 	for uri, want := range map[string]Place{"s3://b/k/l": {"b", "k/l"}, "s3://b": {"b", ""}, "s3://b/": {"b", ""}} {
 		if got, err := Parse(uri); err != nil || got != want {
