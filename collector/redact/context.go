@@ -183,13 +183,14 @@ var programs = []struct {
 	name  string
 	flags []string // a space at the end: the next word only
 }{
-	{"mysql", []string{"-p"}}, {"mariadb", []string{"-p"}}, {"sshpass", []string{"-p", "-p "}}, {"redis-cli", []string{"-a ", "-a", "--pass "}},
+	{"mysql", []string{"-p"}}, {"mycli", []string{"-p ", "-p"}}, {"mosquitto_", []string{"-P ", "-P"}}, {"bcp", []string{"-P ", "-P"}}, {"ldappasswd", []string{"-s ", "-a ", "-w ", "-w"}},
+	{"rabbitmqctl add_user", []string{"@2"}}, {"rabbitmqctl change_password", []string{"@2"}}, {"mariadb", []string{"-p"}}, {"sshpass", []string{"-p", "-p "}}, {"redis-cli", []string{"-a ", "-a", "--pass "}},
 	{"docker login", []string{"-p ", "-p"}}, {"podman login", []string{"-p ", "-p"}}, {"helm", []string{"-p "}}, {"az login", []string{"-p "}}, {"crane", []string{"-p "}},
-	{"ldap", []string{"-w ", "-w"}}, {"curl", []string{"-u ", "-u", "--user ", "-U ", "--proxy-user ", "-E ", "-H "}}, {"wget", []string{"--user "}},
+	{"ldap", []string{"-w ", "-w"}}, {"curl", []string{"-u ", "-u", "--user ", "-U ", "--proxy-user ", "-E "}}, {"wget", []string{"--user "}},
 	{"mongo", []string{"-p ", "-p"}}, {"unzip", []string{"-P ", "-P"}}, {"7z", []string{"-p"}}, {"zip", []string{"-P ", "-P"}}, {"smbclient", []string{"-U "}},
 	{"openssl", []string{"-k ", "-K ", "-passin ", "-passout ", "-pass "}}, {"twine", []string{"-p "}}, {"skopeo", []string{"--creds ", "--src-creds ", "--dest-creds "}}, {"buildah", []string{"--creds "}},
 	{"snmp", []string{"-c ", "-c", "-A ", "-X "}}, {"sqlcmd", []string{"-P ", "-P"}}, {"useradd", []string{"-p "}}, {"usermod", []string{"-p "}},
-	{"htpasswd", []string{"-b "}}, {"rclone", []string{"--password "}}, {"ftp", []string{"-u "}},
+	{"htpasswd", []string{"-b"}}, {"rclone", []string{"--password "}}, {"ftp", []string{"-u "}},
 }
 
 // program takes out the passwords among the arguments of a program whose name ends at end.
@@ -214,14 +215,32 @@ func (p *pass) program(line []byte, end int) int {
 			}
 		}
 	}
+	if hasFold(line[max(0, end-6):end], "-stdin") { // echo x | docker login --password-stdin
+		for _, w := range []string{"echo ", "printf ", "echo -n ", "<<< "} {
+			at := bytes.LastIndex(line[:end], []byte(w))
+			if at < 0 {
+				continue
+			}
+			from, to, _ := p.value(line, at+len(w), false)
+			if pipe := bytes.IndexByte(line[from:], '|'); w[0] != '<' && (pipe < 0 || from+pipe > end) {
+				continue
+			}
+			if v := line[from:to]; !isTrivial(v) && v[0] != '-' && v[0] != '$' && v[0] != '|' {
+				p.secret(line, from, to, kindPassword)
+			}
+		}
+	}
 	return end
 }
 
 // arguments goes over the words after a program's name, whether a shell or JSON cuts them.
 func (p *pass) arguments(line []byte, i int, flags []string) {
 	blank := func(c byte) bool { return isSpace(c) || c == '"' || c == '\'' || c == ',' || c == '[' || c == ']' }
-	htpasswd := false
-	due, words := false, 0
+	due, skip := false, 0
+	if flags[0][0] == '@' { // a word of its own place
+		due, skip = true, int(flags[0][1]-'1')
+		flags = nil
+	}
 	for i < len(line) {
 		for i < len(line) && blank(line[i]) {
 			i++
@@ -229,6 +248,22 @@ func (p *pass) arguments(line []byte, i int, flags []string) {
 		from := i
 		for i < len(line) && !blank(line[i]) {
 			i++
+		}
+		if due && skip == 0 && i > from {
+			if q := line[from-1]; q == '"' || q == '\'' { // with blanks in it
+				if end := bytes.IndexByte(line[from:], q); end > 0 {
+					i = from + end
+					if line[i-1] == '\\' {
+						i--
+					}
+				}
+			} else if i+1 < len(line) && line[i] == ',' && !blank(line[i+1]) { // user,password
+				i++
+				from = i
+				for i < len(line) && !blank(line[i]) {
+					i++
+				}
+			}
 		}
 		word := line[from:i]
 		if len(word) == 0 {
@@ -238,14 +273,13 @@ func (p *pass) arguments(line []byte, i int, flags []string) {
 			return
 		}
 		if due {
-			due = false
-			if htpasswd {
-				words++
-				if words < 3 && word[0] != '-' {
-					due = true // file and user come first
-					continue
+			if skip > 0 {
+				if word[0] != '-' {
+					skip--
 				}
+				continue
 			}
+			due = false
 			p.credential(line, from, i)
 			continue
 		}
@@ -253,8 +287,21 @@ func (p *pass) arguments(line []byte, i int, flags []string) {
 			name, apart := bytes.CutSuffix([]byte(f), []byte(" "))
 			switch {
 			case apart && bytes.Equal(word, name):
-				due, htpasswd = true, f == "-b "
-				words = 0
+				due = true
+			case f == "-b": // of htpasswd, alone or among others: after file and user; with n there is no file
+				if word[0] != '-' || bytes.IndexByte(word, 'b') < 0 {
+					continue
+				}
+				due, skip = true, 2
+				if bytes.IndexByte(word, 'n') >= 0 {
+					skip = 1
+				}
+			case !apart && len(name) == 2 && bytes.Equal(bytes.TrimRight(word, `\`), name) && i < len(line) && quoteLen(line, i) > 0: // -p'hunter2'
+				vfrom, vto, _ := p.value(line, from+len(name), false)
+				if !isTrivial(line[vfrom:vto]) {
+					p.secret(line, vfrom, vto, kindPassword)
+				}
+				i = vto
 			case !apart && len(name) == 2 && len(word) >= len(name)+3 && bytes.HasPrefix(word, name) && word[1] != '-' && bytes.IndexByte([]byte("=/:"), word[2]) < 0:
 				p.credential(line, from+len(name), i)
 			case apart && len(name) > 2 && bytes.HasPrefix(word, append(bytes.Clone(name), '=')):
@@ -279,6 +326,32 @@ func (p *pass) credential(line []byte, from, to int) {
 	if !isTrivial(line[from:to]) {
 		p.secret(line, from, to, kindPassword)
 	}
+}
+
+// userinfo takes the password out of user:password@host:port without a scheme, as proxies are written, and of //user:password@host.
+func (p *pass) userinfo(line []byte, at int) {
+	to := at + 1
+	for to < len(line) && (isAlnum(line[to]) || line[to] == '.' || line[to] == '-' || line[to] == '_') {
+		to++
+	}
+	host := line[at+1 : to]
+	if len(host) == 0 || hasFold(host, "sha256") || hasFold(host, "sha512") {
+		return
+	}
+	from := at
+	for from > 0 && !isSpace(line[from-1]) && bytes.IndexByte([]byte("\"'`<>,;=()[]{}|\\"), line[from-1]) < 0 && at-from < 256 {
+		from--
+	}
+	word := line[from:at]
+	sure := to+1 < len(line) && line[to] == ':' && isDigit(line[to+1]) || bytes.Contains(bytes.ToLower(line[max(0, from-20):from]), []byte("proxy"))
+	if rest, ok := bytes.CutPrefix(word, []byte("//")); ok {
+		word, from, sure = rest, from+2, true
+	}
+	user, password, ok := bytes.Cut(word, []byte(":"))
+	if !ok || !sure || len(user) == 0 || bytes.IndexByte(user, '/') >= 0 || bytes.HasPrefix(password, []byte("//")) || isTrivial(password) {
+		return
+	}
+	p.secret(line, from+len(user)+1, at, "url-password")
 }
 
 // dsn takes the password out of user:password@tcp(host).

@@ -25,7 +25,7 @@ var formats = func() []format {
 		{"SG.", "sendgrid-key", dotted, 30}, {"AIza", "google-api-key", wordDash, 30}, {"ya29.", "google-oauth-token", dotted, 20},
 		{"GOCSPX-", "google-oauth-secret", wordDash, 20}, {"1//0", "google-refresh-token", wordDash, 30},
 		{"key-", "mailgun-key", isHex, 32}, {"dapi", "databricks-token", isHex, 30}, {"sk-", "api-key", wordDash, 20},
-		{"AGE-SECRET-KEY-1", "age-key", upperDigit, 20}, {"LTAI", "alibaba-access-key", isAlnum, 12}, {"AKID", "tencent-secret-id", isAlnum, 28},
+		{"SUA", "nats-seed", upperDigit, 55}, {"SAA", "nats-seed", upperDigit, 55}, {"AGE-SECRET-KEY-1", "age-key", upperDigit, 20}, {"LTAI", "alibaba-access-key", isAlnum, 12}, {"AKID", "tencent-secret-id", isAlnum, 28},
 		{"EAACEdEose0cBA", "facebook-token", isAlnum, 10}, {"EAAA", "square-token", wordDash, 56},
 		{":AA", "telegram-bot-token", wordDash, 30}, {"v1.0-", "cloudflare-key", wordDash, 60}, {".atlasv1.", "terraform-token", wordDash, 30},
 		{"AC", "twilio-sid", isHex, 32}, {"SK", "twilio-key", isHex, 32},

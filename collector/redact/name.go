@@ -147,7 +147,7 @@ func isTrivial(v []byte) bool {
 	if len(v) <= 12 {
 		switch strings.ToLower(string(v)) {
 		case "true", "false", "yes", "no", "on", "off", "null", "nil", "none", "undefined", "<nil>", "(null)", "{}", "[]", "\"\"", "''", "''\"", "enabled", "disabled",
-			"optional", "required", "{redacted}", "[redacted]", "<redacted>", "(redacted)", "redacted", "[secret]", "(secret)", "{", "[", "-", "=", ":", "n/a", "%s", "%v", "%q", "[filtered]", "<secret>", "|", ">", "|-", ">-":
+			"optional", "required", "{redacted}", "[redacted]", "<redacted>", "(redacted)", "redacted", "[secret]", "(secret)", "{", "[", "-", "=", ":", "n/a", "%s", "%v", "%q", "[filtered]", "<secret>", "|", ">", "|-", ">-", `\u003e`, `\\u003e`:
 			return true
 		}
 	}

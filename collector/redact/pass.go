@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"unicode/utf8"
 )
 
 // maxDepth bounds how many encodings are taken off to look at what is inside.
@@ -23,6 +24,7 @@ type pass struct {
 	depth  int
 
 	spans []span
+	head  int // of the line: what a log puts before its text
 
 	key       bool // between BEGIN and END of a private key
 	keyLines  int
@@ -31,6 +33,9 @@ type pass struct {
 	quote     byte   // a quoted secret goes on until this
 	quoted    int    // for so many lines already
 	next      bool   // the next line's word is the value of a flag or a name
+	chosen    int    // one of so many lines to come may be a password and nothing else
+	braces    int    // so many braces of a secret are open
+	braced    int    // for so many lines already
 	valueOf   bool   // if the next line sets "value", it is a secret's
 	block     []byte // lines of base64 that may belong together
 	blockLine int
@@ -122,38 +127,64 @@ func (p *pass) endBlock(out []byte) []byte {
 // plain redacts a line by itself.
 func (p *pass) plain(out, line []byte) []byte {
 	p.spans = p.spans[:0]
-	body := bytes.TrimRight(line, "\r\n")
-	if done := p.carried(body); !done {
+	p.settled(bytes.TrimRight(line, "\r\n"))
+	return p.write(out, line)
+}
+
+// settled finds the secrets of a line, of those that earlier ones began too.
+func (p *pass) settled(body []byte) {
+	p.head = headOf(body)
+	if !p.carried(body) {
 		p.scan(body)
 	}
-	return p.write(out, line)
 }
 
 // carried deals with what earlier lines began. It answers whether the line is settled.
 func (p *pass) carried(body []byte) bool {
-	trimmed := bytes.TrimLeft(body, " \t")
-	indent := len(body) - len(trimmed)
+	trimmed := bytes.TrimLeft(body[p.head:], " \t")
+	indent := len(body) - p.head - len(trimmed)
+	text := p.head + indent
+	if p.chosen > 0 && len(trimmed) > 0 {
+		p.chosen--
+		if bytes.IndexByte(trimmed, ' ') < 0 && (looksChosen(trimmed) || len(trimmed) >= 16 && hexOnly(trimmed)) {
+			p.chosen = 0
+			p.secret(body, text, text+len(trimmed), kindPassword)
+			return true
+		}
+	}
 	switch {
 	case p.key:
 		// Of a key in a log each line may have a prefix, so only a few kinds of lines end it by themselves.
 		p.keyLines++
 		if i := endOfKey(body); i >= 0 {
 			p.key = false
-			p.add(indent, i, "private-key", nil)
+			p.add(min(text, i), i, "private-key", nil)
 			return false
 		}
 		if p.keyLines > 200 {
 			p.key = false
 			return false
 		}
-		p.add(indent, len(body), "private-key", nil)
+		p.add(text, len(body), "private-key", nil)
 		p.learn(trimmed)
+		return true
+	case p.braces > 0:
+		p.braced++
+		p.braces += bytes.Count(trimmed, []byte("{")) - bytes.Count(trimmed, []byte("}"))
+		if p.braced > 40 {
+			p.braces = 0
+			return false
+		}
+		p.add(text, len(body), kindSecret, nil)
+		for _, v := range bytes.FieldsFunc(trimmed, func(c rune) bool { return c < utf8.RuneSelf && !base64ish(byte(c)) && c != '!' && c != '.' }) {
+			p.learn(v)
+		}
 		return true
 	case p.quote != 0:
 		p.quoted++
 		if i := bytes.IndexByte(body, p.quote); i >= 0 {
 			p.quote = 0
-			p.add(0, i, kindPassword, nil)
+			p.add(min(p.head, i), i, kindPassword, nil)
 			p.scanFrom(body, i)
 			return true
 		}
@@ -161,7 +192,7 @@ func (p *pass) carried(body []byte) bool {
 			p.quote = 0
 			return false
 		}
-		p.add(indent, len(body), kindPassword, nil)
+		p.add(text, len(body), kindPassword, nil)
 		p.learn(trimmed)
 		return true
 	case p.below > 0:
@@ -172,12 +203,12 @@ func (p *pass) carried(body []byte) bool {
 			p.below = 0
 			return false
 		}
-		p.add(indent, len(body), kindSecret, nil)
+		p.add(text, len(body), kindSecret, nil)
 		p.learn(trimmed)
 		return true
 	case p.next:
 		p.next = false
-		from := 0
+		from := p.head
 		for from < len(body) && (isSpace(body[from]) || bytes.IndexByte([]byte(`-"'\,[>|`), body[from]) >= 0) {
 			if body[from] == '-' && from+1 < len(body) && isAlnum(body[from+1]) { // a flag, or a value that begins so
 				break
@@ -185,7 +216,8 @@ func (p *pass) carried(body []byte) bool {
 			from++
 		}
 		to := from
-		for to < len(body) && !isSpace(body[to]) && body[to] != '"' && body[to] != '\'' {
+		quoted := from > p.head && (body[from-1] == '"' || body[from-1] == '\'')
+		for to < len(body) && (quoted && body[to] != body[from-1] || !quoted && !isSpace(body[to]) && body[to] != '"' && body[to] != '\'') {
 			to++
 		}
 		if to > from && !isTrivial(body[from:to]) && body[from] != '-' {
@@ -193,7 +225,7 @@ func (p *pass) carried(body []byte) bool {
 		}
 	case p.valueOf:
 		p.valueOf = false
-		if i := valueField(body, 0); i >= 0 {
+		if i := valueField(body, p.head); i >= 0 {
 			from, to, _ := p.value(body, i, false)
 			if to > from && !isTrivial(body[from:to]) {
 				p.secret(body, from, to, kindSecret)
@@ -318,6 +350,7 @@ func (p *pass) scanFrom(line []byte, start int) {
 	if run >= runLeast {
 		p.run(line, len(line)-run, len(line))
 	}
+	p.literals(line, start)
 }
 
 var runByte = func() (t [256]bool) {
@@ -371,8 +404,11 @@ func (p *pass) look(line []byte, end int, due handler, done *places) {
 	if due&onPercent != 0 && end > done.percent {
 		done.percent = p.percent(line, end)
 	}
-	if due&onMail != 0 && p.r.opts.Emails {
-		p.mail(line, end-1)
+	if due&onMail != 0 {
+		p.userinfo(line, end-1)
+		if p.r.opts.Emails {
+			p.mail(line, end-1)
+		}
 	}
 }
 

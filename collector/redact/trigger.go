@@ -24,7 +24,7 @@ const (
 // triggers say by their handler what they may begin. They are looked for whatever their case.
 var triggers = map[handler][]string{
 	onName: {
-		"pass", "pwd", "psw", "secret", "token", "key", "auth", "cred", "cookie", "sess", "signature", "sig", "salt", "bearer", "dsn", "jwt", "otp",
+		"pass", "pwd", "pw", "psw", "secret", "token", "key", "auth", "cred", "cookie", "sess", "signature", "sig", "salt", "bearer", "dsn", "jwt", "otp",
 		"phrase", "private", "p@ss", "pa$$", "psk", "kennwort", "contrase", "senha", "mot_de_passe", "motdepasse", "mot de passe", "wachtwoord", "parola", "heslo", "haslo",
 		"losenord", "lösenord", "salasana", "пароль", "密码", "密碼", "パスワード", "csrf", "xsrf", "connect.sid", "rootpw", "bindpw", "community", "pin",
 		"accountkey", "webhook", "passin", "passout", "connectionstring", "connection_string", "seed", "mnemonic", "code",
@@ -63,7 +63,9 @@ var scanner = sync.OnceValue(func() *automaton {
 	for _, p := range programs {
 		words[p.name] |= onProgram
 	}
-	words["chpasswd"] |= onProgram
+	for _, w := range []string{"chpasswd", "-stdin"} {
+		words[w] |= onProgram
+	}
 	a := &automaton{classes: 1}
 	for w := range words {
 		for _, c := range []byte(w) {

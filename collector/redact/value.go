@@ -63,6 +63,20 @@ func afterName(line []byte, i int) int {
 			i++
 			continue
 		}
+		if hasFold(line[i:], "%5d") {
+			i += 3
+			continue
+		}
+		if line[i] == '[' { // password[0]=
+			j := i + 1
+			for j < len(line) && j < i+24 && (isAlnum(line[j]) || line[j] == '_') {
+				j++
+			}
+			if j < len(line) && line[j] == ']' {
+				i = j + 1
+				continue
+			}
+		}
 		break
 	}
 	return i
@@ -99,15 +113,16 @@ func hasFold(text []byte, prefix string) bool {
 	return true
 }
 
-var signs = []string{":=", "=>", "==", "->", "::", "=", ":", `\u003d`, `\u003a`, "%3d", "%3a", "&#61;", "＝", "："}
+var signs = []string{":=", "=>", `=\u003e`, `=\\u003e`, `-\u003e`, `-\\u003e`, "=&gt;", "==", "->", "::", "=", ":", `\u003d`, `\u003a`, "%3d", "%3a", "&#61;", "＝", "："}
 
 // setting takes out what is set under the secret name in line[from:to].
 func (p *pass) setting(line []byte, from, to int, kind string, dashed bool) {
-	weak := kind == kindToken || kind == kindKey || kind == kindAuth || kind == kindSession || kind == kindCookie || kind == kindSecret
+	weak := !dashed && (kind == kindToken || kind == kindKey || kind == kindAuth || kind == kindSession || kind == kindCookie || kind == kindSecret)
 	opened := from > 0 && (line[from-1] == '"' || line[from-1] == '\'')
-	first := !dashed && startsLine(line, from)
+	head := min(p.head, from)
 	i := afterName(line, to)
 	closed := i > to && bytes.ContainsAny(line[to:i], `"'`)
+	first := !dashed && (startsLine(line[head:], from-head) || opened && !closed && from > 1 && bytes.IndexByte([]byte(":=, ["), line[from-2]) >= 0) // of a line, or of a text in quotes
 	// {"name": "DB_PASSWORD", "value": "..."}, and the value before the name.
 	if opened && closed {
 		if j := valueField(line, i); j >= 0 {
@@ -121,8 +136,17 @@ func (p *pass) setting(line []byte, from, to int, kind string, dashed bool) {
 		}
 		p.valueBefore(line, from, kind)
 	}
-	// <password>...</password>
-	if from > 0 && i < len(line) && line[i] == '>' && (line[from-1] == '<' || line[from-1] == ':') {
+	if i >= len(line) && !dashed && isNameField(line, from) { // name: DB_PASSWORD, and its value in the next line
+		p.valueOf = true
+		return
+	}
+	// <password>...</password>, <password kind="x">..., <entry key="password">...
+	if from > 0 && i < len(line) && line[i] != '>' && (line[from-1] == '<' || line[from-1] == ':' && from > 1 && isAlnum(line[from-2])) {
+		if j := bytes.IndexByte(line[i:], '>'); j > 0 && line[i+j-1] != '/' && bytes.IndexByte(line[i:i+j], '<') < 0 && bytes.IndexByte(line[i:i+j], '=') > 0 && isAlnum(line[i]) {
+			i += j
+		}
+	}
+	if from > 0 && i < len(line) && line[i] == '>' && (line[from-1] == '<' || line[from-1] == ':' || opened && closed && isNameField(line, from)) {
 		if end := bytes.IndexByte(line[i:], '<'); end > 1 {
 			if v := line[i+1 : i+end]; !isTrivial(bytes.TrimSpace(v)) {
 				p.secret(line, i+1, i+end, kind)
@@ -148,7 +172,7 @@ func (p *pass) setting(line []byte, from, to int, kind string, dashed bool) {
 	switch c := line[i]; {
 	case c == ',' && (dashed || opened && closed && from > 1 && line[from-1] != ' '):
 		// "--password", "hunter2"
-		if !dashed {
+		if !dashed && line[from-2] != '(' { // define('DB_PASSWORD', 'hunter2')
 			return
 		}
 		j := i + 1
@@ -211,6 +235,9 @@ func (p *pass) prose(line []byte, from, to, i int, kind string, first bool) {
 	if kind != kindPassword && kind != kindKey && kind != kindToken && kind != kindSecret {
 		return
 	}
+	if kind == kindPassword && line[len(line)-1] == ':' { // "the password to proceed:"
+		p.chosen = 2
+	}
 	named := false
 	for range 6 { // "password for user root is now x", "password for root: x"
 		if a == b {
@@ -244,7 +271,7 @@ func (p *pass) prose(line []byte, from, to, i int, kind string, first bool) {
 	}
 }
 
-var fillers = wordSet(`is was to for of the user root admin set as now be been has new old reset changed with using your my this a an account value`)
+var fillers = wordSet(`is was generated to for of the user root admin set as now be been has new old reset changed with using your my this a an account value`)
 
 // looksChosen tells of a word that somebody made up: no word of prose, no number, no path, no address.
 func looksChosen(w []byte) bool {
@@ -273,7 +300,7 @@ func looksChosen(w []byte) bool {
 func startsLine(line []byte, from int) bool {
 	before := bytes.TrimLeft(line[:from], " \t-\"'#;")
 	switch lower(string(bytes.TrimRight(before, " \t\"'"))) {
-	case "", "export", "set", "env", "arg", "setenv", "environment=", "define", "declare -x", "local", "readonly", "passenvironment=", "password", "requirepass":
+	case "", "echo", "export", "set", "env", "arg", "setenv", "environment=", "define", "declare -x", "local", "readonly", "passenvironment=", "password", "requirepass":
 		return true
 	}
 	return false
@@ -332,12 +359,16 @@ func (p *pass) valueBefore(line []byte, from int, kind string) {
 func (p *pass) take(line []byte, i int, kind string, whole, weak bool) {
 	if rest := bytes.TrimSpace(line[i:]); len(rest) <= 3 && len(bytes.Trim(rest, "|>-+0123456789")) == 0 && (len(rest) == 0 || rest[0] == '|' || rest[0] == '>') {
 		// "password:" or "password: |": what is indented below it.
-		indent := 0
+		indent := p.head
 		for indent < len(line) && (line[indent] == ' ' || line[indent] == '\t' || line[indent] == '-' && indent+1 < len(line) && line[indent+1] == ' ') {
 			indent++
 		}
 		if (line[i-1] == ':' || line[i-1] == '=') && whole {
-			p.below = indent + 1
+			p.below = indent - p.head + 1
+		} else if len(rest) == 0 && i > 1 && (line[i-2] == '"' || line[i-2] == '\'') { // "password":
+			p.next = true
+		} else if len(rest) == 0 && kind == kindPassword {
+			p.chosen = 2 // "use the following password:", and it comes by itself
 		}
 		return
 	}
@@ -348,6 +379,11 @@ func (p *pass) take(line []byte, i int, kind string, whole, weak bool) {
 		return
 	case weak && len(v) < 6 && onlyDigits(v), (kind == kindSession || kind == kindAuth || kind == kindToken) && weak && len(v) < 4:
 		return
+	}
+	if whole && line[from] == '{' { // ECS_ENGINE_AUTH_DATA={ and so on, over lines
+		if open := bytes.Count(line[from:], []byte("{")) - bytes.Count(line[from:], []byte("}")); open > 0 {
+			to, p.braces, p.braced = len(line), open, 0
+		}
 	}
 	p.secret(line, from, to, kind)
 	if !closed {
@@ -420,6 +456,12 @@ func (p *pass) value(line []byte, i int, whole bool) (from, to int, closed bool)
 		if hasFold(line[i:], s) {
 			i += len(s)
 			whole = whole || s[0] == 'd' || s[0] == 'a'
+			if s[0] == 'd' { // names and values, quoted
+				for to = i; to < len(line) && line[to] != '\'' && line[to] != '\\'; {
+					to++
+				}
+				return i, to, true
+			}
 			for i < len(line) && line[i] == ' ' {
 				i++
 			}
