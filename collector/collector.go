@@ -356,12 +356,14 @@ func (b *bundle) stream(ctx context.Context, name string, raw *member, h *hold) 
 		if rerr == nil && ctx.Err() != nil {
 			rerr = errTimedOut
 		}
+		if errors.Is(rerr, errGrown) {
+			return at, note, s.Cut()
+		}
 		if rerr != nil {
-			err = rerr
-			break
+			return at, note, worse(rerr, s.Cut())
 		}
 	}
-	return at, note, worse(err, s.Close())
+	return at, note, s.Close()
 }
 
 // watched has rules look at the lines that go by, as they stand in the archive.

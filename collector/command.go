@@ -70,7 +70,7 @@ func command(ctx context.Context, limit int, last bool, name string, args ...str
 		case <-over:
 		case <-t.C:
 		}
-		return out.text(), fmt.Errorf("%s: %w", name, errTimedOut)
+		return wholeLines(out.text()), fmt.Errorf("%s: %w", name, errTimedOut)
 	}
 	if err != nil {
 		said, _, _ := strings.Cut(strings.TrimSpace(string(complaint.text())), "\n")
@@ -144,18 +144,15 @@ func (b *bounded) text() []byte {
 	if b.total <= int64(b.limit) {
 		return bytes.Clone(text)
 	}
-	if b.last {
-		if len(text) > b.limit {
-			text = text[len(text)-b.limit:]
-		}
-		if i := bytes.IndexByte(text, '\n'); i >= 0 {
-			text = text[i+1:]
-		}
-	} else if i := bytes.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[:i+1]
+	if !b.last {
+		return bytes.Clone(wholeLines(text))
 	}
-	return bytes.Clone(text)
+	text = text[max(0, len(text)-b.limit):]
+	return bytes.Clone(text[bytes.IndexByte(text, '\n')+1:])
 }
+
+// wholeLines leaves out the end of a text that was cut: a line without its own may be half a secret, which nobody can know for one.
+func wholeLines(text []byte) []byte { return text[:bytes.LastIndexByte(text, '\n')+1] }
 
 var (
 	errAbsent   = errors.New("not there")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -590,7 +589,7 @@ func (h *host) containerLogs(ctx context.Context, sh *sheet) error {
 					if err != nil {
 						return nil, at, "", err
 					}
-					return &jsonLog{r: r, d: json.NewDecoder(r)}, at, note, nil
+					return newJSONLog(r, note != ""), at, note, nil
 				}})
 			}
 			continue
@@ -599,67 +598,9 @@ func (h *host) containerLogs(ctx context.Context, sh *sheet) error {
 		if err == nil || len(text) > 0 {
 			sh.text(to, demultiplex(text))
 		}
+		if !isAbsent(err) {
+			sh.problem(err)
+		}
 	}
 	return nil
-}
-
-// jsonLog reads Docker's json-file as text. What is no record passes as it is.
-type jsonLog struct {
-	r    io.ReadCloser
-	d    *json.Decoder
-	have []byte
-	buf  bytes.Buffer
-	err  error
-}
-
-func (j *jsonLog) Read(p []byte) (int, error) {
-	for len(j.have) == 0 {
-		if j.err != nil {
-			return 0, j.err
-		}
-		j.buf.Reset()
-		var rec struct {
-			Log    string    `json:"log"`
-			Stream string    `json:"stream"`
-			Time   time.Time `json:"time"`
-		}
-		if err := j.d.Decode(&rec); err != nil {
-			if err == io.EOF || isTimeout(err) {
-				j.err = err
-				continue
-			}
-			// A line that is cut, or zeros after a crash: the decoder cannot go on, the text can.
-			j.have, _ = io.ReadAll(io.LimitReader(io.MultiReader(j.d.Buffered(), j.r), smallText))
-			j.err = io.EOF
-			continue
-		}
-		fmt.Fprintf(&j.buf, "%s %s ", rec.Time.Format(time.RFC3339Nano), rec.Stream)
-		j.buf.WriteString(strings.TrimSuffix(rec.Log, "\n"))
-		j.buf.WriteByte('\n')
-		j.have = j.buf.Bytes()
-	}
-	n := copy(p, j.have)
-	j.have = j.have[n:]
-	return n, nil
-}
-
-func (j *jsonLog) Close() error { return j.r.Close() }
-
-// demultiplex takes the engine's framing of standard output and error off; a terminal's stream has none.
-func demultiplex(text []byte) []byte {
-	var out bytes.Buffer
-	for rest := text; len(rest) > 0; {
-		if len(rest) < 8 || rest[0] > 2 || rest[1] != 0 || rest[2] != 0 || rest[3] != 0 {
-			if out.Len() == 0 {
-				return text
-			}
-			break
-		}
-		n := int(binary.BigEndian.Uint32(rest[4:]))
-		rest = rest[8:]
-		n = min(n, len(rest))
-		out.Write(rest[:n])
-		rest = rest[n:]
-	}
-	return out.Bytes()
 }

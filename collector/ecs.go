@@ -94,13 +94,13 @@ func fetch(ctx context.Context, client *http.Client, url string, limit int64) ([
 	text, err := io.ReadAll(io.LimitReader(answer.Body, limit))
 	switch {
 	case isTimeout(err):
-		return text, fmt.Errorf("%w: half an answer", errTimedOut)
+		return wholeLines(text), fmt.Errorf("%w: half an answer", errTimedOut)
 	case err != nil:
-		return text, err
+		return wholeLines(text), err
 	case answer.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("it answers %s: %.200s", answer.Status, bytes.TrimSpace(text))
 	case int64(len(text)) == limit:
-		return text, errPart
+		return wholeLines(text), errPart
 	}
 	return text, nil
 }
@@ -219,14 +219,14 @@ func decodePart(r io.Reader, encoding string, depth int) []byte {
 }
 
 // ecsConfig redacts ecs.config line by line: a value is shown only if the setting is known and is no secret. What belongs to no setting
-// goes with the one before. What is shown is looked over like any other text.
+// goes with the one before. What is shown is looked over like any other text. Before a setting may stand what a diff puts there.
 func (b *bundle) ecsConfig(name string, text []byte) []byte {
 	var out bytes.Buffer
 	shown := true
 	for l := range bytes.Lines(text) {
 		line := strings.TrimRight(string(l), "\r\n")
 		key, value, ok := strings.Cut(line, "=")
-		bare := strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(key), "# \t"))
+		bare := strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(key), "+-# \t"))
 		bare = strings.TrimSpace(strings.TrimPrefix(bare, "export "))
 		known, secret := b.o.ecsKey(bare)
 		switch {

@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -40,8 +41,11 @@ func (b *bundle) sources() []source {
 		list = append(list, source{g.Path, g.Within, func(ctx context.Context, sh *sheet) error {
 			text, err := g.Gather(ctx)
 			s := asText
-			if len(g.Path) > 5 && g.Path[len(g.Path)-5:] == ".json" {
+			switch {
+			case strings.HasSuffix(g.Path, ".json"):
 				s = asJSON
+			case strings.HasSuffix(g.Path, "ecs.config.diff"):
+				s = asECSConfig
 			}
 			sh.shaped(g.Path, s, text)
 			if err == nil && g.Found != nil {

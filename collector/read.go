@@ -179,15 +179,15 @@ func (h *hostFile) text(name string, limit int64) (r io.Reader, note string, err
 			}
 			h.have = nil
 			note = fmt.Sprintf("the last %d of %d bytes", limit, h.size)
-			b := bufio.NewReaderSize(io.LimitReader(h, limit), 64<<10)
+			b := bufio.NewReaderSize(&bounds{h, limit, errGrown}, 64<<10)
 			return textOnly(skipLine(b), note)
 		}
-		return textOnly(bufio.NewReaderSize(io.LimitReader(whole, limit), 64<<10), "")
+		return textOnly(bufio.NewReaderSize(&bounds{whole, h.size, errGrown}, 64<<10), "")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", errBinary, err)
 	}
-	return textOnly(bufio.NewReaderSize(&firstLines{r: r, left: limit}, 64<<10), "")
+	return textOnly(bufio.NewReaderSize(&bounds{r, limit, fmt.Errorf("%w: its first %d bytes", errPart, limit)}, 64<<10), "")
 }
 
 // skipLine drops what is left of a line that was cut.
@@ -224,28 +224,26 @@ func isText(b []byte) bool {
 	return odd*50 <= len(b)
 }
 
-// firstLines ends a text that is too long, at the end of a line.
-type firstLines struct {
+// errGrown says that a file had its size while it was read, and has more now.
+var errGrown = errors.New("it has grown")
+
+// bounds ends a text after so many bytes, with more if there is more of it: then its last line may be half a line.
+type bounds struct {
 	r    io.Reader
 	left int64
+	more error
 }
 
-func (f *firstLines) Read(p []byte) (int, error) {
-	if f.left <= 0 {
-		return 0, io.EOF
-	}
-	n, err := f.r.Read(p)
-	if int64(n) >= f.left {
-		n = int(f.left)
-		if i := bytes.LastIndexByte(p[:n], '\n'); i >= 0 {
-			n = i + 1
-		} else {
-			n = 0
+func (b *bounds) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		var one [1]byte
+		if n, err := io.ReadFull(b.r, one[:]); n == 0 {
+			return 0, err
 		}
-		f.left = 0
-		return n, io.EOF
+		return 0, b.more
 	}
-	f.left -= int64(n)
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
 	return n, err
 }
 

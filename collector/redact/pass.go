@@ -70,7 +70,7 @@ func (p *pass) isBlockLine(body []byte) bool {
 	body = bytes.TrimLeft(body, " \t")
 	first := len(p.block) == 0
 	switch {
-	case first && len(body) < 40, !first && (len(body) == 0 || len(body) > p.blockLen || p.blockLine > 0 && p.lastShort()):
+	case first && len(body) < 32, !first && (len(body) == 0 || len(body) > p.blockLen || p.blockLine > 0 && p.lastShort()):
 		return false
 	}
 	for _, c := range body {

@@ -75,6 +75,12 @@ func (s *Stream) endLine() {
 	s.part, s.left = s.part[:0], 0
 }
 
+// Cut is Close for a text that was not read to its end: a line without one may be half a secret, and is left out.
+func (s *Stream) Cut() error {
+	s.part, s.left = s.part[:0], 0
+	return s.Close()
+}
+
 // Close writes what is held. It does not close what it writes to.
 func (s *Stream) Close() error {
 	s.r.mu.Lock()
