@@ -392,62 +392,15 @@ func forms(s string) map[string]string {
 	return m
 }
 
-// Forty kinds of secrets in forty places: none comes out, in any encoding.
-func TestPlantedSecrets(t *testing.T) {
-	root := t.TempDir()
-	var all []struct {
-		where string
-		kind
-	}
-	note := func(where string, list []kind) (text []string) {
-		for _, k := range list {
-			all = append(all, struct {
-				where string
-				kind
-			}{where, k})
-			text = append(text, k.line)
-		}
-		return text
-	}
-	for i, p := range places() {
-		text := note(p.name, kinds(i))
-		if p.name != "container words" && p.name != "sysconfig" && p.name != "kernel command line" {
-			pem := key(i)
-			for l := range strings.Lines(pem) {
-				if !strings.HasPrefix(l, "-----") && len(l) > 20 {
-					all = append(all, struct {
-						where string
-						kind
-					}{p.name, kind{"private key", pem, strings.TrimSpace(l)}})
-				}
-			}
-			text = append(text, pem)
-		}
-		p.put(t, root, text)
-	}
-	o := Options{Root: root, Docker: filepath.Join(root, "none.sock"), Introspection: "http://127.0.0.1:1", Deadline: 30 * time.Second, MaxBytes: 64 << 20, Format: "zstd", hurry: true,
-		ECSKey: func(name string) (bool, bool) { return name == "ECS_CLUSTER", false }}
-	for i, path := range given {
-		text := lines(note(path, kinds(500+i)))
-		switch path {
-		case "status.json":
-			text = mustJSON(t, map[string]any{"x": strings.Split(string(text), "\n")})
-		case "unit.service":
-			text = []byte("[Service]\nEnvironment=" + strings.Join(strings.Split(strings.TrimSpace(string(text)), "\n"), "\nEnvironment=") + "\n")
-		}
-		o.Given = append(o.Given, Given{Path: path, Within: time.Second, Gather: func(context.Context) ([]byte, error) { return text, nil }})
-	}
-	var out bytes.Buffer
-	began := time.Now()
-	r, err := Run(context.Background(), o, &out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	members := unpacked(t, "zstd", out.Bytes())
-	if len(members) < 40 {
-		t.Errorf("%d members", len(members))
-	}
-	leaks := 0
+// planted is a secret and the place it was put in.
+type planted struct {
+	where string
+	kind
+}
+
+// search looks for secrets in all members and their names, in every form, and answers how often one is there.
+func search(t *testing.T, members map[string]string, all []planted) (leaks int) {
+	t.Helper()
 	// Each form by how it begins, so that every member is gone over once.
 	type sought struct {
 		what, where, encoding, form string
@@ -476,6 +429,56 @@ func TestPlantedSecrets(t *testing.T) {
 			}
 		}
 	}
+	return leaks
+}
+
+// Forty kinds of secrets in forty places: none comes out, in any encoding.
+func TestPlantedSecrets(t *testing.T) {
+	root := t.TempDir()
+	var all []planted
+	note := func(where string, list []kind) (text []string) {
+		for _, k := range list {
+			all = append(all, planted{where, k})
+			text = append(text, k.line)
+		}
+		return text
+	}
+	for i, p := range places() {
+		text := note(p.name, kinds(i))
+		if p.name != "container words" && p.name != "sysconfig" && p.name != "kernel command line" {
+			pem := key(i)
+			for l := range strings.Lines(pem) {
+				if !strings.HasPrefix(l, "-----") && len(l) > 20 {
+					all = append(all, planted{p.name, kind{"private key", pem, strings.TrimSpace(l)}})
+				}
+			}
+			text = append(text, pem)
+		}
+		p.put(t, root, text)
+	}
+	o := Options{Root: root, Docker: filepath.Join(root, "none.sock"), Introspection: "http://127.0.0.1:1", Deadline: 30 * time.Second, MaxBytes: 64 << 20, Format: "zstd", hurry: true,
+		ECSKey: func(name string) (bool, bool) { return name == "ECS_CLUSTER", false }}
+	for i, path := range given {
+		text := lines(note(path, kinds(500+i)))
+		switch path {
+		case "status.json":
+			text = mustJSON(t, map[string]any{"x": strings.Split(string(text), "\n")})
+		case "unit.service":
+			text = []byte("[Service]\nEnvironment=" + strings.Join(strings.Split(strings.TrimSpace(string(text)), "\n"), "\nEnvironment=") + "\n")
+		}
+		o.Given = append(o.Given, Given{Path: path, Within: time.Second, Gather: func(context.Context) ([]byte, error) { return text, nil }})
+	}
+	var out bytes.Buffer
+	began := time.Now()
+	r, err := Run(context.Background(), o, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := unpacked(t, "zstd", out.Bytes())
+	if len(members) < 40 {
+		t.Errorf("%d members", len(members))
+	}
+	leaks := search(t, members, all)
 	t.Logf("%d secrets, %d members, %d leaks, %v", len(all), len(members), leaks, time.Since(began))
 	for _, name := range []string{"ecs_agent_logs/ecs-agent.log", "ecs_agent_logs/twice.log", "ecs-agent/ecs.config", "docker/docker-ps.txt", "user-data.txt", "redactions.json"} {
 		if members[name] == "" && name != "ecs_agent_logs/twice.log" {

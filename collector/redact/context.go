@@ -483,3 +483,17 @@ func (p *pass) mail(line []byte, i int) {
 		p.add(from, to, "e-mail", nil)
 	}
 }
+
+// traced takes out what a shell's trace shows of echo "$PASSWORD" |. The program behind the bar stands in another line.
+func (p *pass) traced(line []byte) {
+	rest := bytes.TrimLeft(line[p.head:], "+")
+	if len(rest) == len(line)-p.head {
+		return
+	}
+	for _, w := range []string{" echo ", " echo -n ", " printf %s "} {
+		word, ok := bytes.CutPrefix(rest, []byte(w))
+		if ok && bytes.IndexByte(word, ' ') < 0 && looksChosen(word) && !isReference(word) {
+			p.secret(line, len(line)-len(word), len(line), kindPassword)
+		}
+	}
+}

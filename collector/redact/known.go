@@ -107,6 +107,11 @@ func (k *known) learn(v []byte) {
 	}
 	v = bytes.Clone(v)
 	k.seen[string(v)] = true
+	if pair, err := base64.StdEncoding.DecodeString(string(v)); err == nil && mostlyText(pair) { // user:password of a registry
+		if _, password, ok := bytes.Cut(pair, []byte(":")); ok {
+			k.learn(password)
+		}
+	}
 	wordy := true
 	for _, c := range v {
 		wordy = wordy && (isLower(c) || c == '-' || c == '_')

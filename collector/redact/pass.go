@@ -136,6 +136,7 @@ func (p *pass) settled(body []byte) {
 	p.head = headOf(body)
 	if !p.carried(body) {
 		p.scan(body)
+		p.traced(body)
 	}
 }
 

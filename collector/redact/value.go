@@ -363,11 +363,12 @@ func (p *pass) take(line []byte, i int, kind string, whole, weak bool) {
 		for indent < len(line) && (line[indent] == ' ' || line[indent] == '\t' || line[indent] == '-' && indent+1 < len(line) && line[indent+1] == ' ') {
 			indent++
 		}
-		if (line[i-1] == ':' || line[i-1] == '=') && whole {
-			p.below = indent - p.head + 1
-		} else if len(rest) == 0 && i > 1 && (line[i-2] == '"' || line[i-2] == '\'') { // "password":
+		switch {
+		case len(rest) == 0 && i > 1 && (line[i-2] == '"' || line[i-2] == '\''): // "password":
 			p.next = true
-		} else if len(rest) == 0 && kind == kindPassword {
+		case (line[i-1] == ':' || line[i-1] == '=') && whole:
+			p.below = indent - p.head + 1
+		case len(rest) == 0 && kind == kindPassword:
 			p.chosen = 2 // "use the following password:", and it comes by itself
 		}
 		return
