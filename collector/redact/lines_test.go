@@ -66,7 +66,7 @@ var lines = []string{
 	"Password ->  «sunshine»", "password is: «sunshine»", "password was set to «Sun-shine9»", "Your temporary password is «Abcdef12» and expires",
 	"Generated root password: «kX(3jd8s;2»", "A temporary password is generated for root@localhost: «kX(3jd8s;2»", "GENERATED ROOT PASSWORD: «aeCh3ooz»",
 	"initial admin password:\n«0123456789abcdef0123456789abcdef»", "OTP: «123456»", "pin=«1234»", "SetCredential=db:«sunshine»",
-	"SetCredentialEncrypted=db: «abcdefgh12345678901234567890ABCD»", `Environment="DB_PASSWORD=«sun shine»" "X=y"`,
+	`Environment="DB_PASSWORD=«sun shine»" "X=y"`,
 	"Environment=DB_PASSWORD=«sunshine» OTHER_TOKEN=«moonlight»", "ExecStart=/usr/bin/x --token=«sunshine»", "- DB_PASSWORD=«sunshine»", "  DB_PASSWORD: «sunshine»",
 	"  - name: DB_PASSWORD\n    value: «sunshine»", "  - name: DB_PASSWORD\n    value: \"«sunshine»\"", "chpasswd:\n  list: |\n    root:«sunshine»\n    bob:«moonlight»\n",
 	"users:\n  - name: bob\n    passwd: «$6$abcdefgh$ijklmnopqrst»", "password: «sunshine»\nchpasswd: {expire: False}", "  plain_text_passwd: '«sunshine»'",

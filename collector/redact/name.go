@@ -48,7 +48,7 @@ var keyOf = wordSet(`api access private encryption signing sign auth master acco
 // harmless are last words that say that the value is about the secret and not the secret.
 var harmless = wordSet(`file files path paths dir directory name names arn type length len size expires expiry expiration expire ttl timeout enabled disabled policy policies count
 	algorithm algo header headers field fields prefix suffix env mode driver url uri endpoint host port region age valid invalid required status state error errors
-	rotation rotated version format provider plugin plugins method source sources manager helper helpers failed failure failures ok validation reset change changed min max limit bits usage attempts
+	rotation rotated version format provider providers plugin plugins method source sources manager helper helpers failed failure failures ok validation reset change changed min max limit bits usage attempts
 	retries duration interval created updated source issuer audience fingerprint management services service store stores config role used total rate`)
 
 // ends are words that are a password's only as the end of a longer one: dbpass, sshpass; but not compass.

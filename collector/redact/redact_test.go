@@ -69,6 +69,8 @@ func TestKept(t *testing.T) {
 		"ecs-web-12-nginx-f8b4c2a1d0e9b7c3a501 /var/lib/docker/overlay2/l/6Y5IM2XC7TSNIJZZFLJCS6I4I4",
 		"Error response from daemon: pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
 		"passed 12 tests, bypass compass; max_tokens=100 token_type=bearer primary_key=17 password=${DB_PASSWORD} password_file=/run/secrets/x",
+		"level=error time=2026-11-21T09:15:36Z msg=\"NoCredentialProviders: no valid providers in chain\" module=x.go", "Nov 21 10:00:00 h agent[1]: token is expired: get a new one",
+		"Nov 21 10:00:00 h dockerd[1]: pulled repo/image:tag@sha256:9581a69a761a557fbfce1d0f6745e4af5b9dbfb86b6b2c5c4df156f1a5932ff1 from to:bob@example.com and git@github.com:22",
 		"the token is expired, the secret was not found, wrong password for user", "password: ", "token=null auth=true", "key=value monkey=1 keyboard=us",
 		"May  1 10:00:00 ip-10-0-1-2 sshd[123]: Accepted publickey for ec2-user from 10.0.0.1 port 22 ssh2", "http://localhost:51678/v1/tasks git@github.com:x/y.git http://h/path@x",
 		"-----BEGIN CERTIFICATE-----", "com.amazonaws.ecs.task-definition-family GetContainerInstanceHealthStatusV2Api",

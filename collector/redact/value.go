@@ -122,7 +122,7 @@ func (p *pass) setting(line []byte, from, to int, kind string, dashed bool) {
 	head := min(p.head, from)
 	i := afterName(line, to)
 	closed := i > to && bytes.ContainsAny(line[to:i], `"'`)
-	first := !dashed && (startsLine(line[head:], from-head) || opened && !closed && from > 1 && bytes.IndexByte([]byte(":=, ["), line[from-2]) >= 0) // of a line, or of a text in quotes
+	first := !dashed && (startsLine(line[head:], from-head) || kind == kindPassword && opened && !closed && from > 1 && bytes.IndexByte([]byte(":=, ["), line[from-2]) >= 0) // of a line, or of a text in quotes
 	// {"name": "DB_PASSWORD", "value": "..."}, and the value before the name.
 	if opened && closed {
 		if j := valueField(line, i); j >= 0 {
@@ -373,7 +373,8 @@ func (p *pass) take(line []byte, i int, kind string, whole, weak bool) {
 		}
 		return
 	}
-	from, to, closed := p.value(line, i, whole || kind == kindCookie)
+	// What a program logs behind "token:" is more often a sentence about it.
+	from, to, closed := p.value(line, i, whole && (kind == kindPassword || p.head == 0) || kind == kindCookie)
 	v := line[from:to]
 	switch {
 	case isTrivial(v), kind == kindAuth && isWord(v) && line[i] == ' ' && to < len(line) && line[to] == ' ': // authorization: authorization failed
