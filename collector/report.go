@@ -66,16 +66,43 @@ func (b *bundle) report(list []findings.Finding) []byte {
 	m := b.manifest
 	err := reportTemplate().Execute(&page, struct {
 		Instance, Began, Seconds, Version string
+		About                             []string
 		Interrupted, DiskFull             bool
 		Secrets                           int
 		Findings                          []findings.Finding
 		Charts                            []chart
 		Sources                           []Entry
-	}{m.Instance, m.Began.Format(time.RFC1123), fmt.Sprintf("%.1f", m.Seconds), m.Version, m.Interrupted, m.DiskFull, m.Secrets, list, b.charts(), m.Sources})
+	}{m.Instance, m.Began.Format(time.RFC1123), fmt.Sprintf("%.1f", m.Seconds), m.Version, b.about(), m.Interrupted, m.DiskFull, m.Secrets, list, b.charts(), m.Sources})
 	if err != nil {
 		panic("collector: report.html: " + err.Error()) // all values are ours
 	}
 	return page.Bytes()
+}
+
+// about says in a line what host this is.
+func (b *bundle) about() []string {
+	f := &b.facts
+	var list []string
+	add := func(ok bool, format string, args ...any) {
+		if ok {
+			list = append(list, b.shown(fmt.Sprintf(format, args...)))
+		}
+	}
+	add(f.ECS.Cluster != "", "cluster %s", f.ECS.Cluster)
+	add(f.ECS.Version != "", "%s", f.ECS.Version)
+	add(f.ECS.Asked && !f.ECS.Up, "the ECS agent does not answer")
+	add(f.Docker.Version != "", "Docker %s (%s, logs to %s)", f.Docker.Version, f.Docker.Driver, f.Docker.LogDriver)
+	add(f.Docker.Asked && !f.Docker.Up, "Docker does not answer")
+	running := 0
+	for _, c := range f.Containers {
+		if c.State == "running" {
+			running++
+		}
+	}
+	add(len(f.Containers) > 0, "%d of %d containers run", running, len(f.Containers))
+	add(f.Memory.Total > 0, "%s of memory", human(f.Memory.Total))
+	add(f.Load > 0, "load %.1f", f.Load)
+	return list
 }
 
 // charts of what was found out; those without a bar are left out. Names are of the host, and looked over like any text.

@@ -394,7 +394,7 @@ func (h *host) diskUse(ctx context.Context, sh *sheet) error {
 	data := h.dataRoot(ctx)
 	var list []findings.Use
 	for _, d := range []struct{ what, path string }{
-		{"container logs", data + "/containers"}, {"the host's logs", "/var/log"}, {"the journal", "/var/log/journal"}, {"ECS agent", "/var/lib/ecs"}, {"fairlead", "/var/lib/fairlead"},
+		{findings.ContainerLogs, data + "/containers"}, {"the host's logs", "/var/log"}, {"the journal", "/var/log/journal"}, {"ECS agent", "/var/lib/ecs"}, {"fairlead", "/var/lib/fairlead"},
 		{"temporary files", "/tmp"}, {"temporary files", "/var/tmp"}, {"package cache", "/var/cache"}, {"home", "/home"}, {"root's home", "/root"},
 		{"volumes", data + "/volumes"}, {"images and writable layers", data + "/overlay2"},
 	} {

@@ -20,7 +20,7 @@ import (
 // child, which says over a pipe that it is done; whoever waits for the command waits for a process that touches nothing.
 
 const (
-	workerVariable  = "FAIRLEAD_BUNDLE_WORKER" // the descriptor on which a worker says that it is done
+	workerVariable  = "_FAIRLEAD_BUNDLE_WORKER" // no key of the configuration; the descriptor on which a worker says that it is done
 	supervisorGrace = 4 * time.Second
 )
 

@@ -67,6 +67,9 @@ type Use struct {
 	AtLeast    bool // it was not counted to its end
 }
 
+// ContainerLogs is what the use of the folder with the containers' logs is called.
+const ContainerLogs = "container logs"
+
 // Memory is in bytes.
 type Memory struct{ Total, Free, Available, Cached, Slab, SwapTotal, SwapFree uint64 }
 

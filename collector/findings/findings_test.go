@@ -24,6 +24,7 @@ func TestRules(t *testing.T) {
 	}{
 		"nothing":    {Facts{}, ""},
 		"full disk":  {Facts{Disks: []Disk{{Mount: "/", Total: 100 << 30, Free: 1 << 30, Available: 1 << 30, Inodes: 10, InodesFree: 9}}}, "critical disk-full"},
+		"small disk": {Facts{Disks: []Disk{{Mount: "/boot", Total: 20 << 20, Free: 19 << 20, Available: 19 << 20}}}, ""},
 		"no inodes":  {Facts{Disks: []Disk{{Mount: "/", Total: 100 << 30, Free: 60 << 30, Available: 60 << 30, Inodes: 100, InodesFree: 1}}}, "critical inodes"},
 		"dead NFS":   {Facts{Disks: []Disk{{Mount: "/efs", Hung: true}}}, "critical mount-hung"},
 		"hung":       {Facts{Docker: Docker{Asked: true, Hung: true, Why: "x"}, ECS: ECS{Asked: true, Configured: true, Why: "refused"}}, "critical docker-hung, critical agent-down"},
@@ -45,6 +46,23 @@ func TestRules(t *testing.T) {
 		if got := rules(&c.f); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// A full disk's finding names what is on that disk.
+func TestWhoFills(t *testing.T) {
+	f := Facts{
+		Disks:      []Disk{{Mount: "/", Total: 100 << 30, Free: 50 << 30, Available: 50 << 30}, {Mount: "/var/lib/docker", Total: 100 << 30, Free: 1 << 30, Available: 1 << 30}},
+		Uses:       []Use{{"home", "/home", 9 << 30, false}, {ContainerLogs, "/var/lib/docker/containers", 8 << 30, false}},
+		Containers: []Container{{Name: "web", LogBytes: 7 << 30}},
+	}
+	list := f.Findings()
+	if len(list) != 1 || len(list[0].Evidence) != 3 || !strings.Contains(list[0].Evidence[1], "container logs") || !strings.Contains(list[0].Evidence[2], "web") {
+		t.Errorf("%+v", list)
+	}
+	f.Disks[0], f.Disks[1] = Disk{Mount: "/", Total: 100 << 30, Free: 1 << 30, Available: 1 << 30}, Disk{Mount: "/var/lib/docker", Total: 100 << 30, Free: 50 << 30, Available: 50 << 30}
+	if list = f.Findings(); len(list) != 1 || len(list[0].Evidence) != 2 || !strings.Contains(list[0].Evidence[1], "home") {
+		t.Errorf("%+v", list)
 	}
 }
 

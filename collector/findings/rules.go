@@ -52,7 +52,7 @@ func disks(f *Facts) []Finding {
 		}
 		severity := ""
 		switch used := d.Used(); {
-		case used >= 0.95 || d.Available < 64<<20 && d.Type != "tmpfs":
+		case used >= 0.95 || d.Available < 64<<20 && d.Total >= 1<<30 && d.Type != "tmpfs": // a small one has never more
 			severity = Critical
 		case used >= 0.85:
 			severity = Warning
@@ -61,17 +61,19 @@ func disks(f *Facts) []Finding {
 			x := Finding{Rule: "disk-full", Severity: severity, What: fmt.Sprintf("%s is %.0f %% full", d.Mount, 100*d.Used()),
 				Evidence: []string{fmt.Sprintf("%s of %s free on %s", size(d.Available), size(d.Total), d.Device)},
 				Fix:      "fairlead gc frees what containers left; fairlead why says who fills it", Files: []string{"mounts.txt", "disk-use.txt", "docker/volume-sizes.txt"}}
-			for i, u := range f.Uses {
-				if i == 5 {
-					break
+			shown := 0
+			for _, u := range f.Uses {
+				if shown == 5 || f.on(u.Path) != d.Mount {
+					continue
 				}
+				shown++
 				more := ""
 				if u.AtLeast {
 					more = "at least "
 				}
 				x.Evidence = append(x.Evidence, fmt.Sprintf("%s: %s%s in %s", u.What, more, size(uint64(u.Bytes)), u.Path))
 			}
-			for _, c := range largestLogs(f.Containers) {
+			for _, c := range largestLogs(f.Containers, d.Mount, f) {
 				x.Evidence = append(x.Evidence, fmt.Sprintf("log of %s: %s", cmp.Or(c.Name, c.ID), size(uint64(c.LogBytes))))
 			}
 			list = append(list, x)
@@ -88,7 +90,22 @@ func disks(f *Facts) []Finding {
 	return list
 }
 
-func largestLogs(list []Container) []Container {
+// on answers the mount that a path is on.
+func (f *Facts) on(path string) string {
+	at := ""
+	for _, d := range f.Disks {
+		if len(d.Mount) > len(at) && (d.Mount == "/" || path == d.Mount || strings.HasPrefix(path, d.Mount+"/")) {
+			at = d.Mount
+		}
+	}
+	return at
+}
+
+// largestLogs are those of containers on that mount.
+func largestLogs(list []Container, mount string, f *Facts) []Container {
+	if len(f.Uses) > 0 && !slices.ContainsFunc(f.Uses, func(u Use) bool { return u.What == ContainerLogs && f.on(u.Path) == mount }) {
+		return nil
+	}
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b Container) int { return cmp.Compare(b.LogBytes, a.LogBytes) })
 	list = list[:min(3, len(list))]
