@@ -344,3 +344,59 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// A folder with more files than anybody looks at costs neither the time nor the files beside it.
+func TestManyFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 60,000 files")
+	}
+	root := t.TempDir()
+	write(t, root, "/var/log/ecs/ecs-agent.log", []byte("the agent's own\n"))
+	write(t, root, "/var/log/ecs/daemons/a/x", nil)
+	for i := range 60_000 {
+		if err := os.WriteFile(fmt.Sprintf("%s/var/log/ecs/daemons/a/%06d.log", root, i), []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(root+"/var/log/ecs/ecs-agent.log", old, time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	r, err := Run(t.Context(), quick(root), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := unpacked(t, "gzip", out.Bytes())
+	for _, s := range r.Manifest.Sources {
+		if s.Source == "ECS agent logs" && (s.Outcome != Partial || s.Seconds > 5 || len(s.Members) != 200) || m["ecs_agent_logs/ecs-agent.log"] == "" {
+			t.Errorf("%s in %.1f s, %d members, %q", s.Outcome, s.Seconds, len(s.Members), m["ecs_agent_logs/ecs-agent.log"])
+		}
+	}
+}
+
+// A process whose environment cannot be read hides that of the others no more than it has to.
+func TestStuckEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	for _, p := range []string{"1", "2", "3"} {
+		if err := os.MkdirAll(filepath.Join(dir, p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, p, "environ")
+		if p == "2" { // a FIFO that nobody writes to
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { // lets go of who waits
+				if w, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
+					w.Close()
+				}
+			})
+		} else if err := os.WriteFile(path, []byte("SECRET="+p+"2345678\x00"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(environments(t.Context(), filepath.Join(dir, "[0-9]*")), " "); got != "SECRET=12345678 SECRET=32345678" {
+		t.Errorf("%q", got)
+	}
+}

@@ -124,38 +124,71 @@ func (h *host) small(ctx context.Context, sh *sheet, path, from string, s shape)
 	sh.problem(err)
 }
 
-// tree lists the regular files below a folder, newest first. Links are not followed.
+// treeWithin is how long a folder is looked through: what was found by then counts.
+const treeWithin = 3 * time.Second
+
+// tree lists the regular files below a folder, newest first. Links are not followed. A folder's own files come before those of the folders in
+// it, so that no number of others' hides them; errPart says that there are more than were looked at.
 func (h *host) tree(ctx context.Context, dir string, most int) ([]file, error) {
 	root := h.path(dir)
-	return patiently(ctx, 4*time.Second, func() ([]file, error) {
-		var list []file
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+	until := time.Now().Add(treeWithin)
+	type answer struct {
+		list []file
+		part bool
+	}
+	a, err := patiently(ctx, treeWithin+time.Second, func() (a answer, err error) {
+		looked := 0
+		for dirs := []string{""}; len(dirs) > 0; dirs = dirs[1:] {
+			d, err := os.Open(filepath.Join(root, dirs[0]))
 			if err != nil {
-				if path == root {
-					return err
+				if dirs[0] == "" {
+					return a, err
 				}
-				return nil // what cannot be listed is missing; the rest is not
+				continue // what cannot be listed is missing; the rest is not
 			}
-			if d.Type().IsRegular() {
-				if info, err := d.Info(); err == nil {
-					rel, _ := filepath.Rel(root, path)
-					list = append(list, file{rel, info.Size(), info.ModTime()})
+			for {
+				entries, err := d.ReadDir(256)
+				for _, e := range entries {
+					name := filepath.Join(dirs[0], e.Name())
+					if e.IsDir() && len(dirs) < most {
+						dirs = append(dirs, name)
+					}
+					if e.Type().IsRegular() {
+						if info, err := e.Info(); err == nil {
+							a.list = append(a.list, file{name, info.Size(), info.ModTime()})
+						}
+					}
+				}
+				if len(a.list) > 2*most {
+					a.list = newest(a.list, most)
+				}
+				if looked += len(entries); looked > maxLooked || time.Now().After(until) || ctx.Err() != nil {
+					a.part = true
+				}
+				if err != nil || a.part {
+					break
 				}
 			}
-			if len(list) > 20*most {
-				return filepath.SkipAll
+			d.Close()
+			if a.part {
+				break
 			}
-			return nil
-		})
-		slices.SortStableFunc(list, func(a, b file) int { return b.at.Compare(a.at) })
-		if len(list) > most {
-			list = list[:most]
 		}
-		return list, err
+		a.list = newest(a.list, most)
+		return a, nil
 	})
+	if a.part && err == nil {
+		err = fmt.Errorf("%w: %s holds more files than can be looked at", errPart, dir)
+	}
+	return a.list, err
+}
+
+// maxLooked bounds the entries that tree looks at: each costs the disk something.
+const maxLooked = 50_000
+
+func newest(list []file, most int) []file {
+	slices.SortStableFunc(list, func(a, b file) int { return b.at.Compare(a.at) })
+	return list[:min(len(list), most)]
 }
 
 // file is one below a folder.
@@ -168,9 +201,10 @@ type file struct {
 // logs adds the files below a folder: the newest first, old ones only as far as they are wanted.
 func (h *host) logs(ctx context.Context, sh *sheet, dir, to string, skip func(name string) bool) error {
 	list, err := h.tree(ctx, dir, 200)
-	if err != nil {
+	if len(list) == 0 {
 		return err
 	}
+	sh.problem(err)
 	since := h.since()
 	left := h.o.MaxBytes / partOfFolder
 	for _, f := range list {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,8 +63,7 @@ func (b *bundle) learn(ctx context.Context) {
 		}
 	}
 	if h.o.Root == "/" {
-		list, _ := patiently(ctx, 2*time.Second, func() ([]string, error) { return environments(ctx), nil })
-		for _, v := range list {
+		for _, v := range environments(ctx, "/proc/[0-9]*") {
 			if name, value, ok := strings.Cut(v, "="); ok {
 				b.redactor.LearnSetting(name, value)
 			}
@@ -87,16 +87,23 @@ func (b *bundle) learnText(text []byte) {
 	b.redactor.Text("", text)
 }
 
-// environments are the settings of all processes that may be secrets, each once.
-func environments(ctx context.Context) []string {
+// environments are the settings of all processes that may be secrets, each once. The kernel makes who reads that of a process wait while it
+// works on its memory, for ever where that hangs: such a process is passed over, and a few of them end it.
+func environments(ctx context.Context, processes string) []string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
 	seen := map[string]bool{}
 	var list []string
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	dirs, _ := filepath.Glob(processes)
+	stuck := 0
 	for _, d := range dirs {
-		if ctx.Err() != nil || len(list) > 20_000 {
+		if ctx.Err() != nil || len(list) > 20_000 || stuck == 8 {
 			break
 		}
-		text, err := os.ReadFile(d + "/environ")
+		text, err := patiently(ctx, 100*time.Millisecond, func() ([]byte, error) { return os.ReadFile(d + "/environ") })
+		if errors.Is(err, errTimedOut) {
+			stuck++
+		}
 		if err != nil {
 			continue
 		}

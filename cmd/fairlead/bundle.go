@@ -72,7 +72,10 @@ With --upload and no --output nothing is written to disk. With FILE, an archive 
 				}
 				return failed(err)
 			}
-			if !isWorker() {
+			switch few := tasksLeft() < fewTasks; {
+			case few:
+				runtime.GOMAXPROCS(1)
+			case !isWorker():
 				// A minute of a slow line for the upload, two for its attempts.
 				limit := b.Deadline
 				if limit == 0 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,9 @@ func withDeadMount(t *testing.T) {
 	if outcomes["ECS agent logs"] != "timed out" || outcomes["file systems"] != "timed out" || !strings.Contains(m["mounts.txt"], "DOES NOT ANSWER") || m["var_log/messages"] == "" {
 		t.Errorf("%v\n%s\n%s", outcomes, m["mounts.txt"], out)
 	}
+	if text := m["fairlead/config.json"]; text == "" || strings.Contains(text, "no such key") {
+		t.Errorf("a variable of our own is taken for a key: %s", text)
+	}
 	if !strings.Contains(string(out), "file systems do not answer") {
 		t.Errorf("no finding says so:\n%s", out)
 	}
@@ -160,6 +164,43 @@ func members(t *testing.T, path string) map[string]string {
 		if parts := strings.SplitN(h.Name, "/", 3); len(parts) == 3 {
 			m[parts[2]] = string(text)
 		}
+	}
+}
+
+// A host that has hardly a process left gets a bundle all the same.
+func TestBundleFewTasks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	group := ""
+	for _, dir := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} {
+		at := fmt.Sprintf("%s/fairlead-test-%d", dir, os.Getpid())
+		if os.Mkdir(at, 0o755) != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = os.Remove(at) })
+		if os.WriteFile(at+"/pids.max", []byte("10"), 0o600) == nil {
+			group = at
+			break
+		}
+	}
+	if group == "" {
+		t.Skip("no control group for processes can be made here")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/none.yaml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("sh", "-c", `echo $$ >"$1"/cgroup.procs && exec -a fairlead /proc/`+strconv.Itoa(os.Getpid())+`/exe bundle --deadline 20s --output "$2"/b.tgz --config "$2"/none.yaml`, "sh", group, dir)
+	if _, err := exec.LookPath("bash"); err == nil {
+		c.Path, c.Args[0] = "/bin/bash", "bash" // has exec -a
+	}
+	c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if m := members(t, dir+"/b.tgz"); m["manifest.json"] == "" || m["mounts.txt"] == "" {
+		t.Errorf("%s", m["manifest.json"])
 	}
 }
 
