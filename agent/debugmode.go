@@ -55,6 +55,7 @@ type debugFile struct {
 	UID     int         `json:"uid"`
 	GID     int         `json:"gid"`
 	Written string      `json:"written"` // hash of what was written
+	Ending  string      `json:"ending"`  // hash of what is written on the way back
 }
 
 func (d DebugMode) recordPath() string { return filepath.Join(d.StateDir, "debug.json") }
@@ -111,8 +112,9 @@ func (d DebugMode) On(ctx context.Context, now time.Time) (done []string, err er
 		return nil, err
 	}
 	if r == nil {
-		r = &debugRecord{Boot: bootID()}
+		r = &debugRecord{}
 	}
+	r.Boot = bootID() // after a boot its time begins anew too
 	r.Expires = now.Add(d.For)
 	if err := d.keep(r); err != nil {
 		return nil, fmt.Errorf("keep what is to come back: %w", err)
@@ -141,7 +143,7 @@ func (d DebugMode) Off(ctx context.Context) (done []string, err error) {
 	var derr, eerr error
 	if r.Docker != nil {
 		var text string
-		if text, derr = d.dockerOff(ctx, r.Docker); derr == nil {
+		if text, derr = d.dockerOff(ctx, r); derr == nil {
 			r.Docker = nil
 		}
 		done = append(done, text)
@@ -159,8 +161,8 @@ func (d DebugMode) Off(ctx context.Context) (done []string, err error) {
 	return done, errors.Join(derr, eerr, d.keep(r))
 }
 
-// debugFlag is how dockerd is told on a command line.
-var debugFlag = regexp.MustCompile(`(^|[\s"'=])(-D|--debug(=true|=1)?)($|[\s"'\\])`)
+// debugFlag is how dockerd is told on a command line. --debug=false is the same directive.
+var debugFlag = regexp.MustCompile(`(^|[\s"'=])(-D|--debug)(=[a-zA-Z0-9]*)?($|[\s"'\\])`)
 
 // flagged answers where debug is given as a flag; empty if it is nowhere. The same directive as flag and in the file stops dockerd's next start.
 func (d DebugMode) flagged(cmdline string) string {
@@ -366,13 +368,14 @@ func (f *debugFile) restore() error {
 	return f.write(f.Former)
 }
 
-// ours tells whether the file still is as it was written, and answers its text.
+// ours tells whether the file still is as it was written, or is as it was before already, and answers its text.
 func (f *debugFile) ours() ([]byte, bool, error) {
 	text, err := os.ReadFile(f.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, err
 	}
-	return text, sum(text) == f.Written, nil
+	h := sum(text)
+	return text, h == f.Written || f.Ending != "" && h == f.Ending || h == sum(f.Former) && f.Existed == (err == nil), nil
 }
 
 func (d DebugMode) dockerOn(ctx context.Context, r *debugRecord) (string, error) {
@@ -408,18 +411,18 @@ func (d DebugMode) dockerOn(ctx context.Context, r *debugRecord) (string, error)
 		return "dockerd: " + f.Path + " is not written", err
 	}
 	if err := d.reread(ctx, pid, true); err != nil {
-		back := f.restore()
+		said, back := d.dockerOff(context.WithoutCancel(ctx), r) // it may have noticed
 		if back == nil {
 			r.Docker = nil
-			_ = syscall.Kill(pid, syscall.SIGHUP)
 			back = d.keep(r)
 		}
-		return "dockerd: " + f.Path + " is put back", errors.Join(err, back)
+		return said, errors.Join(err, back)
 	}
 	return "dockerd debugs: debug is set in " + f.Path + ", no container was restarted", nil
 }
 
-func (d DebugMode) dockerOff(ctx context.Context, f *debugFile) (string, error) {
+func (d DebugMode) dockerOff(ctx context.Context, r *debugRecord) (string, error) {
+	f := r.Docker
 	text, ours, err := f.ours()
 	if err != nil {
 		return "dockerd: " + f.Path + " cannot be read", err
@@ -427,6 +430,10 @@ func (d DebugMode) dockerOff(ctx context.Context, f *debugFile) (string, error) 
 	pid, _ := d.engine()
 	// A directive that merely goes is not noticed by dockerd: it has to be told false first.
 	if off, err := withDebug(text, false); err == nil && pid != 0 {
+		f.Ending = sum(off)
+		if err := d.keep(r); err != nil { // whoever goes on after us knows the file for ours
+			return "dockerd: " + f.Path + " is not written", err
+		}
 		if err := f.write(off); err != nil {
 			return "dockerd: " + f.Path + " is not written", err
 		}

@@ -182,6 +182,70 @@ func TestDebugModeFlagged(t *testing.T) {
 	}
 }
 
+// Whenever it is killed, the files come back byte for byte: before it wrote, after, and on the way back.
+func TestDebugModeKilled(t *testing.T) {
+	const former = "{ \"labels\": [\"a=b\"] }"
+	d, file := ownEngine(t, former)
+	on, err := withDebug([]byte(former), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off, err := withDebug(on, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, stands := range map[string][]byte{"before": []byte(former), "after": on, "on the way back": off} {
+		f, err := rememberFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Written = sum(on)
+		if name == "on the way back" {
+			f.Ending = sum(off)
+		}
+		if err := d.keep(&debugRecord{Boot: "another", Docker: f}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, stands, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := d.Off(t.Context()); err != nil || !strings.Contains(done[0], "is as it was") {
+			t.Errorf("%s: %v, %v", name, done, err)
+		}
+		mustDebug(t, d, false)
+		if text, err := os.ReadFile(file); err != nil || string(text) != former {
+			t.Errorf("%s: %s, %v", name, text, err)
+		}
+	}
+	// Switched on once more before what an earlier boot left is over: its time begins anew.
+	if _, err := d.On(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Boot = "another"
+	if err := d.keep(r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.On(t.Context(), time.Now()); err != nil || d.Due(time.Now()) {
+		t.Errorf("due at once, %v", err)
+	}
+	if done, err := d.Off(t.Context()); err != nil {
+		t.Error(done, err)
+	}
+}
+
+// --debug=false is the directive too: beside one in the file dockerd would not start again.
+func TestDebugFlag(t *testing.T) {
+	for words, want := range map[string]bool{"dockerd --debug": true, "dockerd -D": true, "dockerd --debug=false": true, "dockerd -D=true": true, `OPTIONS="--debug=1"`: true, "dockerd --debugger": false, "dockerd -H x --default-ulimit nofile=1": false} {
+		if got := debugFlag.MatchString(words); got != want {
+			t.Errorf("%s: %v", words, got)
+		}
+	}
+}
+
 func TestWithDebug(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "{\"debug\": true}\n", "{}": `{"debug": true}`, `{"a":1}`: `{"debug": true, "a":1}`, `{ "debug" : false, "a": {"b": 1}}`: `{ "debug" : true, "a": {"b": 1}}`,
