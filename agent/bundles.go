@@ -32,16 +32,17 @@ type BundleStatus struct {
 // bundles makes support bundles for those who ask the daemon, one at a time and seldom. A process of its own makes them: its memory and
 // whatever hangs it are not the daemon's.
 type bundles struct {
-	source Source
-	log    *slog.Logger
-	asked  chan string // why
+	source  Source
+	log     *slog.Logger
+	asked   chan string // why
+	program string      // this one, but in tests
 
 	mu     sync.Mutex // guards what follows
 	status *BundleStatus
 }
 
 func newBundles(source Source, log *slog.Logger) *bundles {
-	return &bundles{source: source, log: log.With("component", "bundle"), asked: make(chan string, 1)}
+	return &bundles{source: source, log: log.With("component", "bundle"), asked: make(chan string, 1), program: "/proc/self/exe"}
 }
 
 // Status is nil before the first one.
@@ -150,12 +151,13 @@ func (b *bundles) make(ctx context.Context, c collector.Config) (string, error) 
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return "", err
 	}
+	defer b.prune(c) // also where only the upload fails, again and again
 	path := filepath.Join(c.Dir, "collect-"+time.Now().UTC().Format("20060102T150405Z")+".tgz")
 	args := []string{"bundle", "--output", path, "--config", b.source.Path}
 	if c.Upload != "" {
 		args = append(args, "--upload", c.Upload)
 	}
-	cmd := exec.Command("/proc/self/exe", args...)
+	cmd := exec.Command(b.program, args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(slices.Clone(b.source.Environ), "NOTIFY_SOCKET=", "LISTEN_FDS=")
 	var said bytes.Buffer
@@ -186,7 +188,6 @@ func (b *bundles) make(ctx context.Context, c collector.Config) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("fairlead bundle: %w: %s", err, last)
 	}
-	b.prune(c)
 	return cmp.Or(last, path), nil
 }
 
