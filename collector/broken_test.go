@@ -258,6 +258,9 @@ func TestTraps(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(root, "/var/log/secure"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"collect-1.tgz", ".fairlead-bundle-1"} { // a bundle is in no bundle
+		write(t, root, "/var/log/ecs/"+name, gzipped(t, []byte("the host's own\n")))
+	}
 	var out bytes.Buffer
 	if _, err := Run(t.Context(), quick(root), &out); err != nil {
 		t.Fatal(err)

@@ -208,7 +208,7 @@ func (h *host) logs(ctx context.Context, sh *sheet, dir, to string, skip func(na
 	since := h.since()
 	left := h.o.MaxBytes / partOfFolder
 	for _, f := range list {
-		if skip != nil && skip(f.name) || !since.IsZero() && f.at.Before(since) {
+		if skip != nil && skip(f.name) || isBundle(f.name) || !since.IsZero() && f.at.Before(since) {
 			continue
 		}
 		if h.o.Brief && isRotated(f.name) {
@@ -223,6 +223,12 @@ func (h *host) logs(ctx context.Context, sh *sheet, dir, to string, skip func(na
 		left -= min(f.bytes, limit)
 	}
 	return nil
+}
+
+// isBundle tells of a packed tar, as bundles are, and of the one that is being written.
+func isBundle(name string) bool {
+	_, err := Format(name)
+	return err == nil || strings.HasPrefix(filepath.Base(name), ".fairlead-bundle-")
 }
 
 // isRotated tells an old log by its name.

@@ -204,6 +204,37 @@ func TestBundleFewTasks(t *testing.T) {
 	}
 }
 
+// Where nobody reads what is written to standard output, it ends and says so.
+func TestBundleUnread(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/none.yaml", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("/proc/self/exe", "bundle", "--output", "-", "--config", dir+"/none.yaml")
+	c.Args[0] = "fairlead"
+	c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	c.Stdout, c.Stderr = write, &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	if _, err := io.ReadFull(read, make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	read.Close()
+	if err := c.Wait(); c.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "nobody reads standard output any more") {
+		t.Errorf("%v\n%s", err, said.String())
+	}
+}
+
 // Ctrl-C leaves a whole archive.
 func TestBundleInterrupted(t *testing.T) {
 	if testing.Short() {

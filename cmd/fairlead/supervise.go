@@ -55,12 +55,16 @@ func supervise(c *cobra.Command, limit time.Duration) (int, error) {
 		return 0, err
 	}
 	ended, said := make(chan int, 1), make(chan int, 1)
-	go func() { // ends with the worker, which may outlive us
+	unread := false // set before ended
+	go func() {     // ends with the worker, which may outlive us
 		err := worker.Wait()
 		var e *exec.ExitError
 		if err != nil && !errors.As(err, &e) {
 			ended <- 1
 			return
+		}
+		if status, ok := worker.ProcessState.Sys().(syscall.WaitStatus); ok {
+			unread = status.Signaled() && status.Signal() == syscall.SIGPIPE
 		}
 		ended <- max(worker.ProcessState.ExitCode(), -1)
 	}()
@@ -76,7 +80,11 @@ func supervise(c *cobra.Command, limit time.Duration) (int, error) {
 	for {
 		select {
 		case code := <-ended:
-			if code < 0 {
+			switch {
+			case code < 0 && unread:
+				code = 1
+				fmt.Fprintln(c.ErrOrStderr(), "fairlead: nobody reads standard output any more: there is no bundle")
+			case code < 0:
 				code = 1
 				fmt.Fprintln(c.ErrOrStderr(), "fairlead: the process that gathers was killed: there is no bundle")
 			}
