@@ -17,12 +17,13 @@ const maxJoined = 1 << 20
 // jsonLog reads Docker's json-file as text. The engine cuts a line into pieces of 16 KiB: they are joined, because a secret may lie over
 // the cut. What is no record passes as it is.
 type jsonLog struct {
-	r    io.ReadCloser
-	b    *bufio.Reader
-	tail bool // the beginning of the log is missing
-	have []byte
-	err  error
-	of   map[string]*pieces // by stream
+	r     io.ReadCloser
+	b     *bufio.Reader
+	tail  bool      // the beginning of the log is missing
+	since time.Time // what is older is left out; zero: nothing is
+	have  []byte
+	err   error
+	of    map[string]*pieces // by stream
 }
 
 // pieces are those of a line that is not at its end.
@@ -32,8 +33,8 @@ type pieces struct {
 	whole bool // it is known where a line begins
 }
 
-func newJSONLog(r io.ReadCloser, tail bool) *jsonLog {
-	return &jsonLog{r: r, b: bufio.NewReaderSize(r, 256<<10), tail: tail, of: map[string]*pieces{}}
+func newJSONLog(r io.ReadCloser, tail bool, since time.Time) *jsonLog {
+	return &jsonLog{r: r, b: bufio.NewReaderSize(r, 256<<10), tail: tail, since: since, of: map[string]*pieces{}}
 }
 
 func (j *jsonLog) Read(p []byte) (int, error) {
@@ -56,7 +57,7 @@ func (j *jsonLog) next(out []byte) []byte {
 		if err == io.EOF { // what was read before anything else is no whole line
 			out = j.line(out, line)
 			for stream, p := range j.of {
-				out = p.end(out, stream)
+				out = j.end(out, stream, p)
 			}
 		}
 		return out
@@ -89,15 +90,15 @@ func (j *jsonLog) line(out, line []byte) []byte {
 		p.text = append(p.text, text[:min(len(text), room)]...)
 	}
 	if bytes.HasSuffix(text, []byte("\n")) {
-		out = p.end(out, rec.Stream)
+		out = j.end(out, rec.Stream, p)
 		p.whole = true
 	}
 	return out
 }
 
 // end appends the line that the pieces make.
-func (p *pieces) end(out []byte, stream string) []byte {
-	if p.whole && len(p.text) > 0 {
+func (j *jsonLog) end(out []byte, stream string, p *pieces) []byte {
+	if p.whole && len(p.text) > 0 && !p.began.Before(j.since) {
 		out = fmt.Appendf(out, "%s %s %s\n", p.began.Format(time.RFC3339Nano), stream, bytes.TrimSuffix(p.text, []byte("\n")))
 	}
 	p.text = p.text[:0]

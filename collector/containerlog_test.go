@@ -37,13 +37,75 @@ func TestJSONLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(c.in), iotest.OneByteReader(strings.NewReader(c.in))} {
-				got, err := io.ReadAll(newJSONLog(io.NopCloser(r), c.tail))
+				got, err := io.ReadAll(newJSONLog(io.NopCloser(r), c.tail, time.Time{}))
 				text := strings.ReplaceAll(string(got), "2026-11-21T09:11:33Z ", "")
 				if err != nil || text != strings.Join(c.want, "") {
 					t.Errorf("%.200q, %v", text, err)
 				}
 			}
 		})
+	}
+}
+
+// --since is about lines; of the file that is written to now at least its end is there, whenever that was.
+func TestSince(t *testing.T) {
+	root := t.TempDir()
+	now := time.Now().UTC()
+	log := func(ago ...time.Duration) []byte {
+		var b bytes.Buffer
+		for _, d := range ago {
+			b.Write(mustJSON(t, map[string]any{"log": "from " + d.String() + " ago\n", "stream": "stdout", "time": now.Add(-d).Format(time.RFC3339Nano)}))
+			b.WriteByte('\n')
+		}
+		return b.Bytes()
+	}
+	containerFile(t, root, "a", nil)
+	containerFile(t, root, "b", nil)
+	of := func(digit string) string {
+		return "/var/lib/docker/containers/" + strings.Repeat(digit, 64) + "/" + strings.Repeat(digit, 64) + "-json.log"
+	}
+	write(t, root, of("a"), log(90*time.Minute, 30*time.Minute))
+	write(t, root, of("a")+".1", log(3*time.Hour, 100*time.Minute))
+	write(t, root, of("b"), log(30*time.Hour))
+	write(t, root, "/var/log/ecs/ecs-agent.log", []byte("the agent's last words\n"))
+	write(t, root, "/var/log/ecs/ecs-agent.log.2026-01-01-00", []byte("long ago\n"))
+	old := now.Add(-30 * time.Hour)
+	for _, name := range []string{of("b"), "/var/log/ecs/ecs-agent.log", "/var/log/ecs/ecs-agent.log.2026-01-01-00"} {
+		if err := os.Chtimes(filepath.Join(root, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(since time.Duration, container string) (map[string]string, string) {
+		o := quick(root)
+		o.Since, o.Container = since, container
+		var out bytes.Buffer
+		r, err := Run(t.Context(), o, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range r.Manifest.Sources {
+			if s.Source == "container logs" {
+				return unpacked(t, "gzip", out.Bytes()), s.Outcome + " " + s.Why
+			}
+		}
+		t.Fatal("no container logs")
+		return nil, ""
+	}
+	m, _ := run(2*time.Hour, "")
+	if got := m["container_logs/ca-aaaaaaaaaaaa.log"]; !strings.Contains(got, "from 1h30m") || !strings.Contains(got, "from 30m") {
+		t.Errorf("%q", got)
+	}
+	if got := m["container_logs/ca-aaaaaaaaaaaa.log.1"]; strings.Contains(got, "from 3h") || !strings.Contains(got, "from 1h40m") {
+		t.Errorf("%q", got)
+	}
+	if m["ecs_agent_logs/ecs-agent.log"] == "" || m["ecs_agent_logs/ecs-agent.log.2026-01-01-00"] != "" {
+		t.Errorf("the agent's: %q, an old one: %q", m["ecs_agent_logs/ecs-agent.log"], m["ecs_agent_logs/ecs-agent.log.2026-01-01-00"])
+	}
+	if _, why := run(24*time.Hour, "cb"); !strings.HasPrefix(why, Absent) || !strings.Contains(why, "--since 0") {
+		t.Error(why)
+	}
+	if m, why := run(0, "cb"); m["container_logs/cb-bbbbbbbbbbbb.log"] == "" || why != "ok " {
+		t.Error(why)
 	}
 }
 

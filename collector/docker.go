@@ -581,20 +581,28 @@ func (h *host) containerLogs(ctx context.Context, sh *sheet) error {
 	for _, c := range wanted {
 		to := "container_logs/" + cmp.Or(c.name(), "unnamed") + "-" + c.short() + ".log"
 		from := c.folder + "/" + c.ID + "-json.log"
-		if info, err := statFile(ctx, h.path(from)); err == nil {
-			if info.Size() > 0 && (h.since().IsZero() || info.ModTime().After(h.since())) {
-				sh.add(member{path: to, limit: each, open: func(ctx context.Context, limit int64) (io.ReadCloser, time.Time, string, error) {
-					f, err := openFile(ctx, h.path(from))
-					r, at, note, err := textOf(f, err, from, limit)
-					if err != nil {
-						return nil, at, "", err
-					}
-					return newJSONLog(r, note != ""), at, note, nil
-				}})
+		if _, err := statFile(ctx, h.path(from)); err == nil {
+			left, old := each, false
+			for _, rotated := range []string{"", ".1", ".1.gz"} { // a log that was just rotated has nothing in it
+				info, err := statFile(ctx, h.path(from+rotated))
+				if err != nil || info.Size() == 0 || left < 1<<10 {
+					continue
+				}
+				if old = h.tooOld(info.ModTime()); !old {
+					h.containerLog(sh, to+strings.TrimSuffix(rotated, ".gz"), from+rotated, left)
+					left -= info.Size()
+				}
+			}
+			if old && left == each && h.o.Container != "" {
+				sh.problem(fmt.Errorf("%w: the log of %s ends before --since %v (--since 0 takes it)", errAbsent, h.o.Container, h.o.Since))
 			}
 			continue
 		}
-		text, err := h.ask(ctx, "/containers/"+c.ID+"/logs?stdout=1&stderr=1&timestamps=1&tail=2000", 3*time.Second)
+		since := int64(0)
+		if at := h.since(); !at.IsZero() {
+			since = at.Unix()
+		}
+		text, err := h.ask(ctx, fmt.Sprintf("/containers/%s/logs?stdout=1&stderr=1&timestamps=1&tail=2000&since=%d", c.ID, since), 3*time.Second)
 		if err == nil || len(text) > 0 {
 			sh.text(to, demultiplex(text))
 		}
@@ -603,4 +611,16 @@ func (h *host) containerLogs(ctx context.Context, sh *sheet) error {
 		}
 	}
 	return nil
+}
+
+// containerLog adds a file of Docker's as text.
+func (h *host) containerLog(sh *sheet, to, from string, limit int64) {
+	sh.add(member{path: to, limit: limit, open: func(ctx context.Context, limit int64) (io.ReadCloser, time.Time, string, error) {
+		f, err := openFile(ctx, h.path(from))
+		r, at, note, err := textOf(f, err, from, limit)
+		if err != nil {
+			return nil, at, "", err
+		}
+		return newJSONLog(r, note != "", h.since()), at, note, nil
+	}})
 }

@@ -205,10 +205,9 @@ func (h *host) logs(ctx context.Context, sh *sheet, dir, to string, skip func(na
 		return err
 	}
 	sh.problem(err)
-	since := h.since()
 	left := h.o.MaxBytes / partOfFolder
 	for _, f := range list {
-		if skip != nil && skip(f.name) || isBundle(f.name) || !since.IsZero() && f.at.Before(since) {
+		if skip != nil && skip(f.name) || isBundle(f.name) || isRotated(f.name) && h.tooOld(f.at) { // of the others even the last words of long ago are wanted
 			continue
 		}
 		if h.o.Brief && isRotated(f.name) {

@@ -112,6 +112,9 @@ func (h *host) since() time.Time {
 	return h.began.Add(-h.o.Since)
 }
 
+// tooOld tells of a file that was written to before that time for the last time.
+func (h *host) tooOld(at time.Time) bool { return at.Before(h.since()) }
+
 // journal reads the journal of a unit, or all of it, its newest lines.
 func (h *host) journal(unit, path string) func(context.Context, *sheet) error {
 	return func(ctx context.Context, sh *sheet) error {
