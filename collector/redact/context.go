@@ -183,7 +183,7 @@ var programs = []struct {
 	name  string
 	flags []string // a space at the end: the next word only
 }{
-	{"mysql", []string{"-p"}}, {"mycli", []string{"-p ", "-p"}}, {"mosquitto_", []string{"-P ", "-P"}}, {"bcp", []string{"-P ", "-P"}}, {"ldappasswd", []string{"-s ", "-a ", "-w ", "-w"}},
+	{"mysql", []string{"-p"}}, {"mycli", []string{"-p ", "-p"}}, {"bcp", []string{"-P ", "-P"}}, {"ldappasswd", []string{"-s ", "-a ", "-w ", "-w"}},
 	{"rabbitmqctl add_user", []string{"@2"}}, {"rabbitmqctl change_password", []string{"@2"}}, {"mariadb", []string{"-p"}}, {"sshpass", []string{"-p", "-p "}}, {"redis-cli", []string{"-a ", "-a", "--pass "}},
 	{"docker login", []string{"-p ", "-p"}}, {"podman login", []string{"-p ", "-p"}}, {"helm", []string{"-p "}}, {"az login", []string{"-p "}}, {"crane", []string{"-p "}},
 	{"ldap", []string{"-w ", "-w"}}, {"curl", []string{"-u ", "-u", "--user ", "-U ", "--proxy-user ", "-E "}}, {"wget", []string{"--user "}},

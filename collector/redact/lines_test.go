@@ -27,7 +27,7 @@ var lines = []string{
 	"influx -username a -password «sunshine»", "snowsql --password «sunshine»", "sqlcmd -U sa -P «sunshine»", "bcp x -U sa -P«sunshine»", "ldapsearch -D cn=a -w«sunshine»",
 	"ldappasswd -s «sunshine»", "smbclient -U bob%«sunshine» //x/y", "rsync --password-file=f rsync://bob:«sunshine»@x", "lftp -u bob,«sunshine» h",
 	"ftp://bob:«sunshine»@h/x", "sftp://bob:«sun@shine»@h", "nats://bob:«sunshine»@h:4222",
-	"nats --creds x --nkey «SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY»", "mosquitto_pub -u bob -P «sunshine» -t x", "kcat -X sasl.password=«sunshine»",
+	"nats --creds x --nkey «SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY»", "kcat -X sasl.password=«sunshine»",
 	"sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=\"bob\" password=\"«sunshine»\";",
 	"consumer.ssl.keystore.password=«sunshine»", "zip -P «sunshine» a b", "7z a -p«sunshine» x", "gpg --passphrase «sunshine» -d", "gpg --batch --passphrase=«sunshine»",
 	"restic -r s3:x RESTIC_PASSWORD=«sunshine»", "borg BORG_PASSPHRASE=«sunshine»", "terraform apply -var db_password=«sunshine»",

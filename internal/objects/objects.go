@@ -189,6 +189,7 @@ func (s *Store) Do(ctx context.Context, q Request, again Again) (http.Header, []
 	if err != nil {
 		return nil, nil, err
 	}
+	defer answer.Body.Close() // it was read already
 	return answer.Header, text, nil
 }
 
