@@ -69,7 +69,7 @@ func (c Config) Validate() error {
 	}
 	if c.Upload != "" {
 		if _, err := objects.Parse(c.Upload); err != nil {
-			errs = append(errs, fmt.Errorf("bundle.upload: %w", err))
+			errs = append(errs, fmt.Errorf("bundle.upload: %q is no place in S3: write s3://BUCKET/PREFIX", c.Upload))
 		}
 	}
 	if c.Every < time.Minute {

@@ -184,7 +184,7 @@ func (h *host) tree(ctx context.Context, dir string, most int) ([]file, error) {
 }
 
 // maxLooked bounds the entries that tree looks at: each costs the disk something.
-const maxLooked = 50_000
+const maxLooked = 20_000
 
 func newest(list []file, most int) []file {
 	slices.SortStableFunc(list, func(a, b file) int { return b.at.Compare(a.at) })

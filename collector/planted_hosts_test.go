@@ -176,18 +176,16 @@ SetCredential=db:«Wide-River»
 ExecStart=/usr/bin/dockerd --cluster-store-opt kv.secret=«Cold-River» -H fd://
 ExecStartPre=/bin/sh -c 'echo «Warm-River» | docker login -u bob --password-stdin'
 `)
+	diff := []byte(mark("diff", "--- /etc/ecs/ecs.config\n+++ /etc/ecs/ecs.config\n ECS_CLUSTER=blue\n-MY_OWN=«slate»\n+MY_OWN=«flint»\n"))
+	failure := fmt.Errorf("run x: exit status 1: %s", mark("an error", "cannot connect to amqp://bob:«Grim-Reef»@mq with Quiet-Cave"))
 	o := Options{Root: root, Docker: filepath.Join(root, "none.sock"), Introspection: "http://127.0.0.1:1", Deadline: 30 * time.Second, MaxBytes: 64 << 20, Format: "zstd", hurry: true,
 		ECSKey: func(name string) (bool, bool) {
 			known := map[string]bool{"ECS_CLUSTER": true, "HTTP_PROXY": true, "HTTPS_PROXY": true, "ECS_INSTANCE_ATTRIBUTES": true, "ECS_LOG_OPTS": true, "ECS_ENGINE_AUTH_TYPE": true}
 			return known[name] || name == "ECS_ENGINE_AUTH_DATA", !known[name]
 		},
 		Given: []Given{
-			{Path: "ecs-agent/ecs.config.diff", Within: time.Second, Gather: func(context.Context) ([]byte, error) {
-				return []byte(mark("diff", "--- /etc/ecs/ecs.config\n+++ /etc/ecs/ecs.config\n ECS_CLUSTER=blue\n-MY_OWN=«diff»\n+MY_OWN=«diff2»\n")), nil
-			}},
-			{Path: "fails.txt", Within: time.Second, Gather: func(context.Context) ([]byte, error) {
-				return nil, fmt.Errorf("run x: exit status 1: %s", mark("an error", "cannot connect to amqp://bob:«Grim-Reef»@mq with Quiet-Cave"))
-			}},
+			{Path: "ecs-agent/ecs.config.diff", Within: time.Second, Gather: func(context.Context) ([]byte, error) { return diff, nil }},
+			{Path: "fails.txt", Within: time.Second, Gather: func(context.Context) ([]byte, error) { return nil, failure }},
 		}}
 	var out bytes.Buffer
 	if _, err := Run(context.Background(), o, &out); err != nil {

@@ -54,7 +54,7 @@ With --upload and no --output nothing is written to disk. With FILE, an archive 
 			}
 			if b.Upload != "" {
 				if _, err := objects.Parse(b.Upload); err != nil {
-					return wrongUsage(fmt.Errorf("--upload: %w", err))
+					return wrongUsage(fmt.Errorf("--upload: %q is no place in S3: write s3://BUCKET/PREFIX", b.Upload))
 				}
 				if b.Output == "-" {
 					return wrongUsage(errors.New("--upload and --output - exclude each other"))
