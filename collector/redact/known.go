@@ -14,7 +14,8 @@ import (
 
 const (
 	leastKnown = 6      // shorter values would be found everywhere
-	maxKnown   = 20_000 // values with their encodings
+	maxKnown   = 60_000 // values with their encodings, of which each has about twenty
+	mostOfLogs = 20_000 // beyond, what stands in a text is taken out there and not learned: settings count for more
 	maxValue   = 16 << 10
 )
 

@@ -38,7 +38,7 @@ func (p *pass) literals(line []byte, start int) {
 // literal looks into one string that stands at offset in the line.
 func (p *pass) literal(raw []byte, offset int) {
 	plain, at := unquoted(raw)
-	inner := pass{r: p.r, depth: p.depth + 1}
+	inner := pass{r: p.r, member: p.member, depth: p.depth + 1}
 	lines := bytes.SplitAfter(plain, []byte{'\n'})
 	from := 0
 	for i := 0; i < len(lines); i++ {

@@ -255,6 +255,9 @@ func (p *pass) secret(line []byte, from, to int, kind string) {
 }
 
 func (p *pass) learn(v []byte) {
+	if p.member != "" && p.r.known.count >= mostOfLogs {
+		return
+	}
 	p.r.known.learn(v)
 	if bytes.IndexByte(v, '\\') >= 0 {
 		plain := v

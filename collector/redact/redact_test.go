@@ -127,6 +127,20 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// A host has many secrets, and its logs hold more that are none of its settings.
+func TestManyKnown(t *testing.T) {
+	r := newTest()
+	for i := range 2_000 {
+		r.Text("m", fmt.Appendf(nil, "password=of-a-log-%d", i))
+	}
+	for i := range 1_500 {
+		r.Learn(fmt.Sprintf("of-a-setting-%d", i))
+	}
+	if got := string(r.Text("m", []byte("it is of-a-setting-1499 here"))); strings.Contains(got, "setting") {
+		t.Error(got)
+	}
+}
+
 func jsonText(s string) string {
 	b, err := json.Marshal(s)
 	if err != nil {
