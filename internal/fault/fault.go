@@ -35,6 +35,15 @@ func IsDenied(err error) bool {
 	return false
 }
 
+// IsStale says that AWS does not know the credentials, or not any more. Others may be had by now.
+func IsStale(err error) bool {
+	switch Code(err) {
+	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "ExpiredTokenException", "ExpiredToken", "InvalidToken":
+		return true
+	}
+	return false
+}
+
 // Plain is an error of the SDK in the words that an operator can act on: one line, and err below it.
 func Plain(err error) error {
 	if err == nil {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -73,16 +74,21 @@ func IsNone(err error) bool {
 // IsDenied says that the role may not do it. To try it again is of no use until the role has changed.
 func IsDenied(err error) bool {
 	var f *FaultError
-	return errors.As(err, &f) && f.status == http.StatusForbidden
+	return errors.As(err, &f) && f.status == http.StatusForbidden && !f.stale()
 }
 
-// passing tells of a fault that another attempt may not meet.
-func passing(err error) bool {
+// stale says that S3 does not know the credentials, or not any more: the role of the instance may have changed before they expire.
+func (f *FaultError) stale() bool {
+	return f.Code == "ExpiredToken" || f.Code == "InvalidToken" || f.Code == "TokenRefreshRequired" || f.Code == "InvalidAccessKeyId"
+}
+
+// Passes tells of a fault that another attempt may not meet.
+func Passes(err error) bool {
 	var f *FaultError
 	if !errors.As(err, &f) {
 		return true
 	}
-	return f.status >= 500 || f.status == http.StatusTooManyRequests || f.status == http.StatusRequestTimeout || f.Code == "RequestTimeout" || f.Code == "BadDigest"
+	return f.stale() || f.status >= 500 || f.status == http.StatusTooManyRequests || f.status == http.StatusRequestTimeout || f.Code == "RequestTimeout" || f.Code == "BadDigest"
 }
 
 // Store is S3 with the credentials of its configuration. A bucket in another region than the configured one says where it is.
@@ -112,7 +118,7 @@ type Request struct {
 	Hash   string // SHA-256 of the body in hex; empty: there is none
 	Size   int64
 	Open   func() io.Reader // of the body, from its beginning
-	Within time.Duration    // of each attempt; 0: only the context ends it
+	Within time.Duration    // of each attempt; 0: it ends with the context, or when nothing moves any more
 }
 
 // Again says after which pause a request is made again that failed for the nth time in a way that may pass; ok: false: not any more.
@@ -205,8 +211,12 @@ func (s *Store) try(ctx context.Context, q Request, again Again, whole bool) (*h
 			moved++
 			continue
 		}
-		if ctx.Err() != nil || !passing(err) {
+		if ctx.Err() != nil || !Passes(err) {
 			return nil, nil, err
+		}
+		var f *FaultError
+		if c, ok := s.cfg.Credentials.(*aws.CredentialsCache); ok && errors.As(err, &f) && f.stale() {
+			c.Invalidate()
 		}
 		pause, ok := again(n, err)
 		if !ok {
@@ -265,12 +275,23 @@ func (s *Store) once(ctx context.Context, q Request, whole bool) (answer *http.R
 		return nil, nil, false, err
 	}
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var w *watched
+	if q.Within == 0 {
+		r, w = watch(r)
+	}
 	if answer, err = client.Do(r); err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err // who asks names the object; the address is long
 		}
+		if w != nil {
+			w.end()
+			err = w.explain(err)
+		}
 		return nil, nil, false, err
+	}
+	if w != nil {
+		answer.Body = w.over(answer.Body)
 	}
 	good := answer.StatusCode/100 == 2
 	if good && !whole {
@@ -304,11 +325,11 @@ func (s *Store) signed(ctx context.Context, q Request, region string, skew time.
 		if region == "" {
 			return nil, errors.New("no region known (set AWS_REGION, or let the metadata service be reached)")
 		}
-		domain := "amazonaws.com"
-		if strings.HasPrefix(region, "cn-") {
-			domain += ".cn"
+		service := "s3"
+		if on, _ := strconv.ParseBool(os.Getenv("AWS_USE_FIPS_ENDPOINT")); on {
+			service = "s3-fips"
 		}
-		base = "https://s3." + region + "." + domain
+		base = "https://" + service + "." + region + "." + domain(region)
 	}
 	if region == "" {
 		region = "us-east-1"

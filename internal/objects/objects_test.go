@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,6 +215,95 @@ func TestLateError(t *testing.T) {
 		t.Errorf("%d requests, %v", asked, err)
 	}
 }
+
+// A connection of which nothing comes any more is given up, and the request made again; one on which something moves is not, however slow.
+func TestStalls(t *testing.T) {
+	old := stallAfter
+	stallAfter = 300 * time.Millisecond
+	defer func() { stallAfter = old }()
+	var asked atomic.Int64
+	released := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
+		n := asked.Add(1)
+		switch {
+		case r.Method == http.MethodGet: // slower than that in all
+			for range 5 {
+				fmt.Fprint(w, "x")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(100 * time.Millisecond)
+			}
+			return true
+		case n == 1:
+			select {
+			case <-r.Context().Done():
+			case <-released:
+			}
+			return true
+		}
+		return false
+	})
+	defer close(released)
+	if err := put(t, s, "s3://logs/x", strings.Repeat("x", 100_000)); err != nil || asked.Load() != 2 {
+		t.Errorf("%d requests, %v", asked.Load(), err)
+	}
+	if got, err := get(t, s, "s3://logs/x"); err != nil || got != "xxxxx" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Credentials that S3 does not know, or not any more, are asked for anew.
+func TestStale(t *testing.T) {
+	for _, k := range []struct {
+		code   string
+		status int
+	}{{"ExpiredToken", http.StatusBadRequest}, {"InvalidAccessKeyId", http.StatusForbidden}} {
+		asked, found := 0, 0
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
+			if asked++; asked == 1 {
+				w.WriteHeader(k.status)
+				fmt.Fprintf(w, "<Error><Code>%s</Code><Message>m</Message></Error>", k.code)
+				return true
+			}
+			w.WriteHeader(http.StatusOK)
+			return true
+		})
+		s.cfg.Credentials = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			found++
+			return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "key"}, nil
+		}))
+		if err := put(t, s, "s3://logs/x", "x"); err != nil || asked != 2 || found != 2 {
+			t.Errorf("%s: %d requests, credentials found %d times, %v", k.code, asked, found, err)
+		}
+	}
+}
+
+// Where S3 is, by region and what the environment asks for.
+func TestEndpoint(t *testing.T) {
+	t.Setenv("AWS_ENDPOINT_URL", "")
+	t.Setenv("AWS_ENDPOINT_URL_S3", "")
+	old := http.DefaultTransport
+	defer func() { http.DefaultTransport = old }()
+	host := ""
+	http.DefaultTransport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		host = r.URL.Host
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Header: http.Header{}}, nil
+	})
+	for _, k := range []struct{ region, fips, want string }{
+		{"eu-west-1", "", "s3.eu-west-1.amazonaws.com"}, {"cn-north-1", "", "s3.cn-north-1.amazonaws.com.cn"},
+		{"us-gov-west-1", "true", "s3-fips.us-gov-west-1.amazonaws.com"}, {"us-iso-east-1", "", "s3.us-iso-east-1.c2s.ic.gov"},
+		{"us-isob-east-1", "", "s3.us-isob-east-1.sc2s.sgov.gov"}, {"eusc-de-east-1", "", "s3.eusc-de-east-1.amazonaws.eu"},
+	} {
+		t.Setenv("AWS_USE_FIPS_ENDPOINT", k.fips)
+		s := New(aws.Config{Region: k.region, Credentials: credentials.NewStaticCredentialsProvider("AKID", "key", "")})
+		if err := put(t, s, "s3://logs/x", "x"); err != nil || host != k.want {
+			t.Errorf("%s: %s, %v, want %s", k.region, host, err, k.want)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestParse(t *testing.T) {
 	for uri, want := range map[string]Place{"s3://b/k/l": {"b", "k/l"}, "s3://b": {"b", ""}, "s3://b/": {"b", ""}} {
