@@ -250,7 +250,7 @@ func (f *Forwarder) Run(ctx context.Context) (err error) {
 		<-listening
 		<-journaled
 		if f.leaving.Load() {
-			in.flush()
+			in.landed(true)
 			jr.flush()
 		}
 		in.finish(l.stopBy, f.hurry)

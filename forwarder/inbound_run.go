@@ -141,12 +141,16 @@ func (in *inbound) pends() int {
 	return in.pending
 }
 
-// flush ends what waits in the folds, whatever might still come.
-func (in *inbound) flush() {
+// landed says whether all that was ended is in the spool. On a host that is about to end, what waits in the folds is ended before,
+// whatever might still come.
+func (in *inbound) landed(leaving bool) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.append() {
-		return // nothing more goes in before that
+		return false // nothing more goes in before that
+	}
+	if !leaving {
+		return true
 	}
 	for _, st := range in.waiting {
 		st.fold.Flush(st.emit)
@@ -158,6 +162,7 @@ func (in *inbound) flush() {
 	in.endBatch(nil, in.last)
 	in.dropIdle()
 	in.arm()
+	return len(in.queue) == 0
 }
 
 // arm sets the alarm to the first time at which something is to be done.

@@ -89,6 +89,7 @@ type journalIn struct {
 	queue    []*spool.Record
 	emitted  bool  // since the last mark
 	read     int64 // when the last entry was
+	newest   int64 // time of the last entry
 	taken    int64
 	received int64
 	building int64
@@ -325,7 +326,7 @@ func (j *journalIn) take(e *journal.Entry, now int64) {
 	j.known = nil
 	n := j.recent[len(j.recent)-1].n + 1
 	j.recent = append(j.recent, journalPos{n, string(e.Cursor), int8(e.Priority)})
-	j.read = now
+	j.read, j.newest = now, e.Time
 	j.taken++
 	j.metrics.journalEntries.Inc()
 	if e.Cut > 0 {

@@ -163,6 +163,21 @@ func (j *journalIn) pends() (n int) {
 	return n
 }
 
+// behind says whether entries from before a time may not have been read yet: journald tells of them late.
+func (j *journalIn) behind(began time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	return j.on.Load() && j.newest < began.UnixNano() && (now.Sub(began) < journalSettle || now.UnixNano()-j.read < int64(journalSettle))
+}
+
+// landed says whether all that was ended is in the spool. Its own goroutine sees to that.
+func (j *journalIn) landed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue) == 0
+}
+
 // flush ends what waits in the folds, whatever might still come. It is called when run has ended.
 func (j *journalIn) flush() {
 	j.mu.Lock()

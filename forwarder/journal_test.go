@@ -277,3 +277,23 @@ func TestNoJournal(t *testing.T) {
 		t.Errorf("state %q", got)
 	}
 }
+
+// journald tells of an entry a while after it is there: settling waits for that.
+func TestSettleJournal(t *testing.T) {
+	h, j := newJournalHost(t)
+	dockerd := j.service("docker.service", "dockerd")
+	h.start()
+	dockerd.write("the first")
+	h.awaitLast("the first")
+	for i := range 8 {
+		line := fmt.Sprintf("line %d.", i)
+		dockerd.write(line)
+		j.has(line)
+		if err := h.f.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if texts := h.texts("host.docker"); len(texts) == 0 || texts[len(texts)-1] != line {
+			t.Errorf("settled without %q, the last are %q", line, texts[max(0, len(texts)-2):])
+		}
+	}
+}

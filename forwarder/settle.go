@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,22 +51,23 @@ func (f *Forwarder) Settle(ctx context.Context) error {
 }
 
 const (
-	settleEvery = 20 * time.Millisecond
-	settleFolds = 500 * time.Millisecond // beyond fold.wait, until what pends in folds is ended
+	settleEvery   = 20 * time.Millisecond
+	settleFolds   = 500 * time.Millisecond // beyond fold.wait, until what pends in folds is ended
+	settleJournal = 10 * time.Second       // until journalctl has come to what is in the journal
 )
 
 // Spilled is what a part of the spool holds that Fluentd has not acknowledged.
 type Spilled struct {
-	First  uint64 // sequence number of its first record, by which parts are told apart and ordered
-	Frames int64
-	Events int64
-	Bytes  int64
+	First, Last uint64 // sequence numbers of its first and its last record, by which parts are told apart and ordered
+	Frames      int64
+	Events      int64
+	Bytes       int64
 	// Open reads the part, each time from its beginning: whole records, which replay takes.
 	Open func() io.Reader
 }
 
 // Spill brings what stands in the logs into the spool, as far as that can be done within the time given, and calls put for each part of
-// the spool that is not acknowledged. The spool stays as it is.
+// the spool that is not acknowledged, and then for each frame that was set aside. The spool stays as it is.
 func (f *Forwarder) Spill(ctx context.Context, within time.Duration, put func(Spilled) error) error {
 	hurried, cancel := context.WithTimeout(ctx, within)
 	sp, err := f.gather(hurried)
@@ -73,9 +75,10 @@ func (f *Forwarder) Spill(ctx context.Context, within time.Duration, put func(Sp
 	if sp == nil {
 		return err
 	}
-	return sp.Unacked(ctx, func(b *spool.Batch) error {
-		return put(Spilled{First: b.First, Frames: b.Frames, Events: b.Events, Bytes: b.Bytes, Open: b.Open})
-	})
+	visit := func(b *spool.Batch) error {
+		return put(Spilled{First: b.First, Last: b.Last, Frames: b.Frames, Events: b.Events, Bytes: b.Bytes, Open: b.Open})
+	}
+	return errors.Join(sp.Unacked(ctx, visit), sp.Aside(ctx, visit))
 }
 
 // gather brings into the spool what stands in the logs at the time of the call, events that wait for more lines included. The spool is
@@ -116,7 +119,8 @@ func (f *Forwarder) gather(ctx context.Context) (*spool.Spool, error) {
 		return nil, ErrNotRunning
 	}
 	// What came over the listener and the journal pends no longer than the folds wait; who writes on is not waited for.
-	for by := began.Add(f.cfg.Fold.Wait + settleFolds); err == nil && in.pends()+jr.pends() > 0 && time.Now().Before(by); {
+	for by, caught := began.Add(f.cfg.Fold.Wait+settleFolds), began.Add(settleJournal); err == nil &&
+		(in.pends()+jr.pends() > 0 && time.Now().Before(by) || jr.behind(began) && time.Now().Before(caught)); {
 		select {
 		case <-ctx.Done():
 			err = fmt.Errorf("end what is being folded: %w", ctx.Err())
@@ -125,8 +129,18 @@ func (f *Forwarder) gather(ctx context.Context) (*spool.Spool, error) {
 		case <-time.After(settleEvery):
 		}
 	}
-	if f.leaving.Load() {
-		in.flush()
+	// What is ended and not in the spool yet is in no file where it could be read again: a full spool has it wait in memory.
+	for err == nil && (!in.landed(f.leaving.Load()) || !jr.landed()) {
+		select {
+		case <-ctx.Done():
+			err = fmt.Errorf("bring what clients sent into the spool: %w", ctx.Err())
+		case <-f.over:
+			return nil, ErrNotRunning
+		case <-time.After(settleEvery):
+		}
+	}
+	if err != nil && f.leaving.Load() {
+		in.landed(true)
 	}
 	return sp, err
 }

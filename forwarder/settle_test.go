@@ -200,3 +200,35 @@ func TestSpillInAHurry(t *testing.T) {
 	}
 	l.f.Hurry()
 }
+
+// What clients sent and a full spool had no room for is in no file: it is waited for like the rest.
+func TestSettleFull(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Spool.MaxBytes = 8 * size.MiB
+	l.cfg.Sources.Listen = listen.Config{TCP: "127.0.0.1:0"}
+	l.recv.Set(receiver.Behaviour{Refuse: true})
+	l.start()
+	client := l.client(fluentlogger.Config{WriteTimeout: 100 * time.Millisecond, MaxRetry: 1})
+	long := strings.Repeat("y", 10_000)
+	full := func() bool {
+		st := l.f.Status()
+		return st.Spool.Full != "" && st.Ledger.Building > 0
+	}
+	for by := time.Now().Add(20 * time.Second); !full() && time.Now().Before(by); {
+		_ = client.PostWithTime("app", time.Now(), map[string]string{"log": long}) // it is not taken at last
+	}
+	if !full() {
+		t.Fatalf("%+v", l.f.Status())
+	}
+	had := l.f.Status().Ledger.Received
+	ended := make(chan error, 1)
+	go func() { ended <- l.f.Settle(t.Context()) }()
+	time.Sleep(l.cfg.Fold.Wait + settleFolds + time.Second)
+	l.recv.Set(receiver.Behaviour{})
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if st := l.f.Status(); st.Ledger.Acked < had {
+		t.Errorf("settled with %d of %d events acknowledged", st.Ledger.Acked, had)
+	}
+}

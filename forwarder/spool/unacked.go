@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -17,7 +19,7 @@ type Batch struct {
 	Events      int64
 	Bytes       int64 // of the records
 
-	file    *os.File
+	file    io.ReaderAt
 	extents []extent
 }
 
@@ -42,19 +44,56 @@ func (s *Spool) Unacked(ctx context.Context, visit func(*Batch) error) error {
 	s.mu.Unlock()
 	// On a disk that fails to sync the records can still be read; all the more they are wanted elsewhere.
 	_ = s.SyncTo(ctx, last)
+	var failed []error
 	for i, g := range segs {
 		if err := ctx.Err(); err != nil {
-			return err
+			return errors.Join(append(failed, err)...)
 		}
 		limit := uint64(math.MaxUint64)
 		if i+1 < len(segs) {
 			limit = segs[i+1].first
 		}
-		if err := s.unackedOf(g, limit, visit); err != nil {
+		refused := false
+		if err := s.unackedOf(g, limit, func(b *Batch) error {
+			err := visit(b)
+			refused = err != nil
 			return err
+		}); err != nil {
+			failed = append(failed, err)
+		}
+		if refused {
+			break
+		} // but a segment that cannot be read keeps none of the others back
+	}
+	return errors.Join(failed...)
+}
+
+// Aside calls visit for each frame that was set aside: its disk may end with the host.
+func (s *Spool) Aside(ctx context.Context, visit func(*Batch) error) error {
+	paths, _, err := SetAsideFiles(s.cfg.Dir)
+	failed := []error{err}
+	for _, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(failed, err)...)
+		}
+		text, err := os.ReadFile(path) // one record
+		if errors.Is(err, os.ErrNotExist) {
+			continue // replayed in this moment
+		}
+		var k Kept
+		if err == nil {
+			k, err = ReadRecord(bytes.NewReader(text))
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("read %s: %w", path, err))
+			continue
+		}
+		if err := visit(&Batch{First: k.Seq, Last: k.Seq, Frames: 1, Events: int64(k.Events), Bytes: int64(len(text)),
+			file: bytes.NewReader(text), extents: []extent{{0, int64(len(text))}}}); err != nil {
+			return errors.Join(append(failed, err)...)
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (s *Spool) unackedOf(g *segment, limit uint64, visit func(*Batch) error) error {
@@ -94,15 +133,15 @@ func (s *Spool) unackedOf(g *segment, limit uint64, visit func(*Batch) error) er
 		return nil
 	})
 	if err == nil {
-		err = sc.failure
+		err = sc.failure // what can be read of it is wanted all the same
 	}
 	if err != nil {
-		return fmt.Errorf("read segment %s: %w", g.path, err)
+		err = fmt.Errorf("read segment %s: %w", g.path, err)
 	}
-	if b.Frames == 0 {
-		return nil
+	if b.Frames > 0 {
+		err = errors.Join(visit(&b), err)
 	}
-	return visit(&b)
+	return err
 }
 
 // Unbound has the spool take what the disk takes, max_bytes notwithstanding, or not any more: on a host that is about to end, the log

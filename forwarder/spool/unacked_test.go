@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -130,5 +132,59 @@ func TestUnbound(t *testing.T) {
 	s.Unbound(false)
 	if !full() {
 		t.Error("it goes on taking more than max_bytes")
+	}
+}
+
+// A segment that cannot be read any more keeps none of the others back.
+func TestUnackedUnreadable(t *testing.T) {
+	dir := memoryDir(t)
+	s := opened(t, testConfig(dir), func(o *options) { o.segmentBytes = 300 })
+	running(t, s)
+	for i := range 6 {
+		mustAppend(t, s, record(fmt.Sprint(i)+strings.Repeat("x", 200), 1))
+	}
+	paths := segments(t, dir, segmentSuffix)
+	if len(paths) < 4 {
+		t.Fatalf("%d segments", len(paths))
+	}
+	if err := os.Remove(paths[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(paths[1], 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n := int64(0)
+	err := s.Unacked(t.Context(), func(b *Batch) error { n += b.Frames; return nil })
+	if err == nil || n < 4 || n >= 6 {
+		t.Errorf("%d frames of 6, one segment of %d is gone: %v", n, len(paths), err)
+	}
+}
+
+// What was set aside is given as it was: its disk may end with the host.
+func TestAside(t *testing.T) {
+	dir := memoryDir(t)
+	s := opened(t, testConfig(dir), nil)
+	mustAppend(t, s, record("bad", 7, "k", "v"), record("good", 1))
+	frames, err := s.Reader().Next(nil, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetAside(frames[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, setAsideDir, "00000000000000ff"+setAsideSuffix), []byte("no record"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err = s.Aside(t.Context(), func(b *Batch) error {
+		n++
+		k, err := ReadRecord(b.Open())
+		if err != nil || k.Seq != b.First || b.Last != b.First || b.Frames != 1 || b.Events != 7 || string(k.Frame[:3]) != "bad" {
+			t.Errorf("%+v, %v: %.20q", b, err, k.Frame)
+		}
+		return nil
+	})
+	if n != 1 || err == nil || !strings.Contains(err.Error(), "00000000000000ff") {
+		t.Errorf("%d frames, %v", n, err)
 	}
 }
