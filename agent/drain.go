@@ -84,6 +84,7 @@ func (l logs) Rest() (r drain.Rest) {
 		return r
 	}
 	r.Events = st.Ledger.Building + st.Ledger.Spooled
+	r.Aside = int64(st.Spool.SetAsideFiles)
 	for i := range st.Sources {
 		r.LagBytes += st.Sources[i].LagBytes
 		r.Folding += st.Sources[i].PendingBytes
@@ -97,7 +98,7 @@ func (l logs) Spill(ctx context.Context, put func(drain.Part) error) error {
 		return forwarder.ErrNotRunning
 	}
 	return f.Spill(ctx, spillGather, func(s forwarder.Spilled) error {
-		return put(drain.Part{First: s.First, Events: s.Events, Bytes: s.Bytes, Open: s.Open})
+		return put(drain.Part{First: s.First, Last: s.Last, Events: s.Events, Bytes: s.Bytes, Open: s.Open})
 	})
 }
 

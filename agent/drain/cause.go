@@ -46,10 +46,13 @@ func (c Cause) leaving() bool { return c.Kind == Spot || c.Kind == Lifecycle }
 
 // final says that its disks end with it.
 func (c Cause) final() bool {
-	return c.Kind == Spot && c.Detail == "terminate" || c.Kind == Lifecycle && !strings.HasPrefix(c.Detail, warmed)
+	return c.Kind == Spot && c.Detail == "terminate" || c.Kind == Lifecycle && ends(c.Detail)
 }
 
-// warmed begins the states of an instance that waits in a warm pool.
+// ends says that an instance with this target state is terminated.
+func ends(target string) bool { return target == "Terminated" || target == warmed+"Terminated" }
+
+// warmed begins the states of an instance that waits in a warm pool; the last of them is its end.
 const warmed = "Warmed:"
 
 // causes are all that stand.

@@ -176,7 +176,9 @@ func (d *Drain) add(c Cause) {
 		d.mu.Unlock()
 		return
 	}
-	if old := d.causes.of(c.Kind); old != nil {
+	old := d.causes.of(c.Kind)
+	anew := old != nil && c.Kind == Lifecycle && old.Detail != c.Detail // out of the warm pool to its end: a transition and a hook of its own
+	if old != nil && !anew {
 		same := old.Detail == c.Detail && (c.Kind != Spot || old.End.Equal(c.End))
 		if !same {
 			old.Detail = c.Detail
@@ -189,10 +191,19 @@ func (d *Drain) add(c Cause) {
 		d.mu.Unlock()
 		return
 	}
-	if old := d.note.Causes.of(c.Kind); old != nil && c.Kind != Spot && d.note.Out { // it stood before this process did
-		c.Began, c.End = old.Began, old.End
+	if noted := d.note.Causes.of(c.Kind); old == nil && noted != nil && noted.Detail == c.Detail && c.Kind != Spot && d.note.Out {
+		// It stood before this process did, which takes a moment to come to what it has to do.
+		floor := c.Began.Add(min(atLeast, c.End.Sub(c.Began)))
+		c.Began, c.End = noted.Began, later(noted.End, floor)
 	}
-	d.causes = append(d.causes, c)
+	if c.Kind == Lifecycle {
+		d.hook = hook{} // what was completed is of another transition
+	}
+	if anew {
+		*old = c
+	} else {
+		d.causes = append(d.causes, c)
+	}
 	d.added++
 	d.result = nil
 	d.noteCauses()
@@ -204,6 +215,24 @@ func (d *Drain) add(c Cause) {
 		d.parts.Logs.Leave(true)
 	}
 	d.poke()
+}
+
+// atLeast is waited for logs by a process that finds a notice from before its time, however long that stands.
+const atLeast = time.Minute
+
+// shorten brings the end of what Auto Scaling began nearer: its hook does not wait longer, whatever we do.
+func (d *Drain) shorten(by time.Time, why string) {
+	d.mu.Lock()
+	c := d.causes.of(Lifecycle)
+	if c == nil || !by.Before(c.End) {
+		d.mu.Unlock()
+		return
+	}
+	c.End = by
+	d.noteCauses()
+	d.change()
+	d.mu.Unlock()
+	d.tell(slog.LevelWarn, why, "until", by.UTC().Format(time.RFC3339))
 }
 
 // withdraw notes that a cause does not stand any more.
@@ -244,7 +273,7 @@ func (d *Drain) target(state string, wait time.Duration) {
 	switch {
 	case state == "InService":
 		d.withdraw(Lifecycle)
-	case state == "Terminated", strings.HasPrefix(state, warmed) && served: // a new instance of a warm pool was never in service
+	case ends(state), strings.HasPrefix(state, warmed) && served: // a new instance of a warm pool was never in service
 		d.add(Cause{Kind: Lifecycle, Detail: state, Began: time.Now(), End: time.Now().Add(wait)})
 	}
 }
@@ -279,20 +308,18 @@ func (d *Drain) takeOut(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { d.keepHook(ctx) })
+	spilled := false
 	for done := -1; ctx.Err() == nil; {
-		d.mu.Lock()
-		added := d.added
-		d.mu.Unlock()
-		if added != done {
+		if added := d.addedCauses(); added != done {
 			done = added
-			d.round(ctx)
+			spilled = d.round(ctx, added)
 			continue
 		}
 		// Until a Spot instance ends, something may yet be left undelivered.
 		changed := d.changes()
 		cfg, cs := d.config(), d.standing()
 		last := time.Hour
-		if spot := cs.of(Spot); spot != nil && spot.final() && cfg.Spill != "" && !d.spilled() {
+		if spot := cs.of(Spot); spot != nil && spot.final() && cfg.Spill != "" && !spilled {
 			last = time.Until(cs.spillBy(true))
 		}
 		t := time.NewTimer(max(0, last))
@@ -301,12 +328,20 @@ func (d *Drain) takeOut(ctx context.Context) {
 		case <-changed:
 		case <-t.C:
 			if last < time.Hour {
+				spilled = true
 				d.spillRest(ctx)
 				d.enter(Out)
 			}
 		}
 		t.Stop()
 	}
+}
+
+// addedCauses is how many causes there ever were: with another number, what is begun is to be begun anew.
+func (d *Drain) addedCauses() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.added
 }
 
 // while is a context that ends when no cause stands any more.
@@ -367,4 +402,13 @@ func (d *Drain) enter(p Phase) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.phase = p
+}
+
+// pass enters the phase behind another, if it has come no further meanwhile.
+func (d *Drain) pass(from, to Phase) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.phase == from {
+		d.phase = to
+	}
 }

@@ -89,8 +89,8 @@ func TestSpot(t *testing.T) {
 			t.Errorf("spilled %s before the end", left)
 		}
 		want := r.Status().Spilled
-		if want == nil || want.Failure != "" || int(want.Events) != r.logs.spilled || want.Objects < 2 || want.To != "s3://logs/spilled/"+cloud.Instance+"/" {
-			t.Fatalf("spilled %+v, and in fact %d", want, r.logs.spilled)
+		if want == nil || want.Failure != "" || int(want.Events) != r.logs.puts || want.Objects < 2 || want.To != "s3://logs/spilled/"+cloud.Instance+"/" {
+			t.Fatalf("spilled %+v, and in fact %d", want, r.logs.puts)
 		}
 		n := 0
 		for key, text := range r.bin.objects {
@@ -99,8 +99,8 @@ func TestSpot(t *testing.T) {
 			}
 			n += strings.Count(text, "\n")
 		}
-		if n != r.logs.spilled || r.metric("fairlead_drain_spilled_events_total") != float64(n) {
-			t.Errorf("%d records in S3, %d were given, counted %v", n, r.logs.spilled, r.metric("fairlead_drain_spilled_events_total"))
+		if n != r.logs.puts || r.metric("fairlead_drain_spilled_events_total") != float64(n) {
+			t.Errorf("%d records in S3, %d were given, counted %v", n, r.logs.puts, r.metric("fairlead_drain_spilled_events_total"))
 		}
 		if got := r.logs.phases(); got != "notice draining tasks_left gave_up spilled" {
 			t.Errorf("events %s", got)
@@ -122,13 +122,11 @@ func TestSpotFailsLate(t *testing.T) {
 		if s := r.Status(); s.Result == nil || s.Result.Failure != "" || s.Spilled != nil {
 			t.Errorf("%+v", s)
 		}
-		r.logs.mu.Lock()
-		r.logs.rate = 0
-		r.logs.mu.Unlock()
+		r.logs.receives(0)
 		r.logs.write(50)
 		r.until(2*time.Minute, "spilled", func() bool { return r.Status().Spilled != nil })
-		if r.logs.spilled != 50 {
-			t.Errorf("%d events spilled, want 50", r.logs.spilled)
+		if r.logs.puts != 50 {
+			t.Errorf("%d events spilled, want 50", r.logs.puts)
 		}
 	})
 }
@@ -148,8 +146,8 @@ func TestSpotDuringRebalance(t *testing.T) {
 		ends := time.Now().Add(2 * time.Minute)
 		c.SpotNotice("terminate", ends)
 		r.until(time.Until(ends), "spilled", func() bool { return r.Status().Spilled != nil })
-		if r.logs.spilled != 10 || !r.logs.leaving {
-			t.Errorf("%d spilled, leaving %v", r.logs.spilled, r.logs.leaving)
+		if r.logs.puts != 10 || !r.logs.leaving {
+			t.Errorf("%d spilled, leaving %v", r.logs.puts, r.logs.leaving)
 		}
 	})
 }

@@ -45,6 +45,16 @@ func (d *Drain) aws(ctx context.Context) (Cloud, error) {
 	return *d.cloud, nil
 }
 
+// renew has the next call find its credentials anew where AWS did not know those of this one, as after a change of the instance's role: the
+// SDK would keep them until they expire.
+func (d *Drain) renew(err error) {
+	if fault.IsStale(err) {
+		d.cloudMu.Lock()
+		d.cloud = nil
+		d.cloudMu.Unlock()
+	}
+}
+
 // ecs makes one call of the ECS API.
 func (d *Drain) ecs(ctx context.Context, action string, call func(context.Context, *ecs.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
@@ -52,6 +62,7 @@ func (d *Drain) ecs(ctx context.Context, action string, call func(context.Contex
 	c, err := d.aws(ctx)
 	if err == nil {
 		if err = call(ctx, c.ecs); err != nil {
+			d.renew(err)
 			err = fmt.Errorf("ecs:%s: %w", action, fault.Plain(err))
 		}
 	}
@@ -75,6 +86,9 @@ func (d *Drain) retry(ctx context.Context, what string, f func(context.Context) 
 			return nil
 		case denied(err):
 			d.once(what, slog.LevelWarn, "the role of this instance may not "+what+"; going on with what this host knows", "err", err)
+			return err
+		case errors.Is(err, errGone):
+			d.tell(slog.LevelWarn, fmt.Sprintf("%s: %v", what, err))
 			return err
 		case n == 0:
 			d.tell(slog.LevelWarn, fmt.Sprintf("%s: tried again: %v", what, err))
@@ -127,7 +141,17 @@ func (d *Drain) drainInstance(ctx context.Context, id identity) {
 	}
 }
 
+// errGone is of a container instance that somebody has deregistered: ECS neither places nor stops anything there.
+var errGone = errors.New("ECS does not know this container instance any more")
+
+const (
+	missing     = "MISSING"
+	missingOnce = 3 // answers in a row: an agent that registers anew takes a moment
+	inactive    = "INACTIVE"
+)
+
 func (d *Drain) setState(ctx context.Context, id identity, state types.ContainerInstanceStatus) error {
+	gone := 0
 	return d.retry(ctx, "set the instance "+string(state), func(ctx context.Context) error {
 		var out *ecs.UpdateContainerInstancesStateOutput
 		err := d.ecs(ctx, "UpdateContainerInstancesState", func(ctx context.Context, c *ecs.Client) (err error) {
@@ -140,8 +164,15 @@ func (d *Drain) setState(ctx context.Context, id identity, state types.Container
 		if err == nil { // an answer with status 200 says so what was not done
 			f := &out.Failures[0]
 			err = fmt.Errorf("ecs:UpdateContainerInstancesState: %s", strings.TrimSpace(aws.ToString(f.Reason)+" "+aws.ToString(f.Detail)))
+			was := id
 			if again, ok := d.identify(ctx); ok { // it may have been registered anew
 				id = again
+			}
+			if gone++; aws.ToString(f.Reason) != missing || id != was {
+				gone = 0
+			}
+			if gone >= missingOnce {
+				return errGone
 			}
 		}
 		if code := fault.Code(err); !denied(err) && strings.HasSuffix(code, "Exception") && !strings.HasPrefix(code, "Throttling") {
@@ -163,10 +194,16 @@ func (d *Drain) describe(ctx context.Context, id identity) (types.ContainerInsta
 	if err != nil {
 		return types.ContainerInstance{}, err
 	}
+	if len(out.ContainerInstances) > 0 && aws.ToString(out.ContainerInstances[0].Status) == inactive {
+		return types.ContainerInstance{}, errGone
+	}
 	if len(out.ContainerInstances) == 0 {
 		var why []string
 		for i := range out.Failures {
 			f := &out.Failures[i]
+			if aws.ToString(f.Reason) == missing {
+				return types.ContainerInstance{}, errGone
+			}
 			why = append(why, strings.TrimSpace(aws.ToString(f.Arn)+" "+aws.ToString(f.Reason)+" "+aws.ToString(f.Detail)))
 		}
 		return types.ContainerInstance{}, fmt.Errorf("ecs:DescribeContainerInstances: %v", why)
@@ -174,8 +211,9 @@ func (d *Drain) describe(ctx context.Context, id identity) (types.ContainerInsta
 	return out.ContainerInstances[0], nil
 }
 
-// awaitTasks waits until no task runs on the instance, and answers those that still do when the time is up.
-func (d *Drain) awaitTasks(ctx context.Context, id identity) (left []string) {
+// awaitTasks waits until no task runs on the instance, and answers those that still do when the time is up. As long as ECS was not
+// told, more may be placed here.
+func (d *Drain) awaitTasks(ctx context.Context, id identity, ecsTold <-chan struct{}) (left []string) {
 	var asked, stopped, told time.Time
 	var silent error
 	empty, before := 0, -1
@@ -198,7 +236,7 @@ func (d *Drain) awaitTasks(ctx context.Context, id identity) (left []string) {
 			}
 		}
 		// What was placed in the last moment is known to ECS before it is to the agent; and a silent agent says nothing.
-		if (empty >= 2 || !known) && time.Since(asked) >= confirmEvery && ctx.Err() == nil {
+		if (empty >= 2 || !known) && time.Since(asked) >= confirmEvery && closed(ecsTold) && ctx.Err() == nil {
 			asked = time.Now()
 			s, err := d.describe(ctx, id)
 			switch {
@@ -208,8 +246,12 @@ func (d *Drain) awaitTasks(ctx context.Context, id identity) (left []string) {
 				return nil
 			case err == nil:
 				left = slices.Repeat([]string{"one that only ECS knows of"}, int(s.RunningTasksCount+s.PendingTasksCount))
-			case denied(err):
-				d.once("describe", slog.LevelWarn, "the role of this instance may not describe it; the ECS agent's list of tasks counts alone", "err", err)
+			case denied(err), errors.Is(err, errGone):
+				text := "the role of this instance may not describe it; the ECS agent's list of tasks counts alone"
+				if errors.Is(err, errGone) {
+					text = "ECS does not say which tasks run; the ECS agent's list of tasks counts alone"
+				}
+				d.once("describe", slog.LevelWarn, text, "err", err)
 				if empty >= 2 {
 					d.counted(0)
 					d.tell(slog.LevelInfo, "no task runs on this instance any more, as the ECS agent says")
@@ -236,6 +278,15 @@ func (d *Drain) awaitTasks(ctx context.Context, id identity) (left []string) {
 			}
 			return left
 		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -44,7 +44,7 @@ func TestByHand(t *testing.T) {
 		if err != nil || result.Failure != "" {
 			t.Errorf("asked again: %+v, %v", result, err)
 		}
-		if r.logs.spilled != 0 || len(c.Calls("autoscaling:CompleteLifecycleAction")) != 0 {
+		if r.logs.puts != 0 || len(c.Calls("autoscaling:CompleteLifecycleAction")) != 0 {
 			t.Error("more was done than was asked for")
 		}
 

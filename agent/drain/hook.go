@@ -21,6 +21,7 @@ type hook struct {
 	group     string // of the instance; empty: not known yet
 	timeout   time.Duration
 	missing   bool // the group has no such hook
+	letGo     bool // it is being completed, so it is kept waiting no longer, however that ends
 	completed bool
 	beats     int
 }
@@ -29,6 +30,7 @@ const (
 	unknownBeat = 10 * time.Second // the shortest timeout of a hook is 30 s
 	maxBeat     = 5 * time.Minute
 	hookRetry   = 5 * time.Second
+	hookReserve = time.Minute // of the time after which a hook ends whatever we do, for the last steps; a third of it at most
 )
 
 // scaling makes one call of the Auto Scaling API.
@@ -38,6 +40,7 @@ func (d *Drain) scaling(ctx context.Context, action string, call func(context.Co
 	c, err := d.aws(ctx)
 	if err == nil {
 		if err = call(ctx, c.scaling); err != nil {
+			d.renew(err)
 			err = fmt.Errorf("autoscaling:%s: %w", action, fault.Plain(err))
 		}
 	}
@@ -96,7 +99,7 @@ func (d *Drain) findHook(ctx context.Context) (group string, timeout time.Durati
 		hooks, err = c.DescribeLifecycleHooks(ctx, &autoscaling.DescribeLifecycleHooksInput{AutoScalingGroupName: &group})
 		return err
 	})
-	missing := false
+	missing, most := false, time.Duration(0)
 	switch {
 	case err == nil:
 		var names []string
@@ -106,6 +109,7 @@ func (d *Drain) findHook(ctx context.Context) (group string, timeout time.Durati
 			names = append(names, aws.ToString(o.LifecycleHookName))
 			if aws.ToString(o.LifecycleHookName) == name {
 				missing, timeout = false, time.Duration(aws.ToInt32(o.HeartbeatTimeout))*time.Second
+				most = time.Duration(aws.ToInt32(o.GlobalTimeout)) * time.Second
 			}
 		}
 		if missing {
@@ -118,12 +122,26 @@ func (d *Drain) findHook(ctx context.Context) (group string, timeout time.Durati
 		return "", 0, err
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.hook.group, d.hook.timeout, d.hook.missing = group, timeout, missing
+	d.mu.Unlock()
 	if missing {
 		return "", 0, errNoHook
 	}
+	d.endsAfter(most, "the lifecycle hook waits no longer in all than its global timeout, 100 times its own: drain.wait is cut")
 	return group, timeout, nil
+}
+
+// endsAfter notes that the hook ends so long after it began, whatever we do; 0: it is not known. What is left is to be spilled before that.
+func (d *Drain) endsAfter(most time.Duration, why string) {
+	c := d.standing().of(Lifecycle)
+	if most <= 0 || c == nil {
+		return
+	}
+	reserve := hookReserve
+	if d.config().Spill != "" {
+		reserve += spillReserve
+	}
+	d.shorten(c.Began.Add(most-min(reserve, most/3)), why)
 }
 
 // keepHook keeps our hook waiting by heartbeats from when Auto Scaling takes the instance out until it is completed.
@@ -131,7 +149,7 @@ func (d *Drain) keepHook(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := d.changes()
 		d.mu.Lock()
-		wanted := d.cfg.Hook != "" && d.causes.of(Lifecycle) != nil && !d.hook.completed && !d.hook.missing
+		wanted := d.cfg.Hook != "" && d.causes.of(Lifecycle) != nil && !d.hook.completed && !d.hook.letGo && !d.hook.missing
 		name := d.cfg.Hook
 		d.mu.Unlock()
 		next := maxWait
@@ -186,6 +204,7 @@ func (d *Drain) beat(ctx context.Context, name string) time.Duration {
 		d.log.Debug("the lifecycle hook does not wait, or not yet", "hook", name)
 	case denied(err), errors.Is(err, errNoGroup):
 		d.once("beat", slog.LevelError, "the lifecycle hook is not kept waiting: it goes on when its own time is up", "hook", name, "err", err)
+		d.endsAfter(timeout, "the lifecycle hook goes on by itself: drain.wait is cut")
 		return maxBeat
 	default:
 		d.once("beating", slog.LevelWarn, "a heartbeat fails; tried again", "hook", name, "err", err)
@@ -199,15 +218,15 @@ func (d *Drain) instanceID() string {
 	return d.instance
 }
 
-// complete tells our hook that Auto Scaling may go on.
+// complete tells our hook that Auto Scaling may go on. From now on no heartbeat is sent: where this is denied or does not succeed, the hook
+// goes on when its own time is up, and not when ours has kept it for two days.
 func (d *Drain) complete(ctx context.Context) {
 	d.enter(Completing)
-	name := d.config().Hook
-	// The report that all is delivered is a log too.
-	short, cancel := context.WithTimeout(ctx, reportWithin)
-	_ = d.parts.Logs.Settle(short) // else it is lost with the host
-	cancel()
-	ctx, cancel = context.WithTimeout(ctx, completeWithin)
+	d.mu.Lock()
+	name := d.cfg.Hook
+	d.hook.letGo = true
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, completeWithin)
 	defer cancel()
 	completed := false
 	_ = d.retry(ctx, "complete the lifecycle hook", func(ctx context.Context) error { // it says itself what became of it
@@ -234,7 +253,7 @@ func (d *Drain) complete(ctx context.Context) {
 		return
 	}
 	d.mu.Lock()
-	d.hook.completed = true
+	d.hook.completed = d.hook.letGo // else it is of a transition that is over
 	d.mu.Unlock()
 	d.tell(slog.LevelInfo, "the lifecycle hook is completed: Auto Scaling goes on", "hook", name)
 }

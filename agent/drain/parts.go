@@ -66,17 +66,16 @@ type Rest struct {
 	Events   int64 `json:"events"`    // read
 	LagBytes int64 `json:"lag_bytes"` // in files, not read
 	Folding  int64 `json:"folding_bytes"`
+	Aside    int64 `json:"set_aside_files"` // what the receiver refuses
 }
 
 // Part is a piece of what is spilled: whole records, which `fairlead replay` takes.
 type Part struct {
-	First  uint64 // parts are ordered by it
-	Events int64
-	Bytes  int64
-	Open   func() io.Reader
+	First, Last uint64 // numbers of its first and its last record
+	Events      int64
+	Bytes       int64
+	Open        func() io.Reader
 }
 
 // denied says that the role may not make the call.
-func denied(err error) bool {
-	return fault.IsDenied(err) || fault.Code(err) == "UnrecognizedClientException" || objects.IsDenied(err)
-}
+func denied(err error) bool { return fault.IsDenied(err) || objects.IsDenied(err) }

@@ -34,7 +34,9 @@ type rig struct {
 	cfg  Config
 	log  strings.Builder
 	reg  *prometheus.Registry
-	stop func()
+
+	clouds int // how often the clients were made
+	stop   func()
 }
 
 var testAWS = aws.Config{Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")}
@@ -70,6 +72,7 @@ func inTime(t *testing.T, c *cloud.Cloud, cfg Config, test func(r *rig)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, aws: c, logs: &logs{}, bin: b, dir: dir, cfg: cfg}
+		b.stored = r.logs.stored
 		r.start()
 		defer func() { r.stop() }()
 		test(r)
@@ -89,6 +92,7 @@ func (r *rig) start() {
 		Metadata: r.aws.Item,
 		Agent:    local{r.aws.Introspection()},
 		Cloud: func(context.Context) (Cloud, error) {
+			r.clouds++
 			cfg := testAWS.Copy()
 			cfg.HTTPClient = &http.Client{Transport: http.DefaultTransport} // the SDK has a transport of its own
 			return NewCloud(cfg), nil
@@ -142,17 +146,22 @@ func (l local) into(path string, v any) error {
 	return err
 }
 
-// logs are the logs of a host whose receiver takes so many events a second.
+// logs are the logs of a host whose receiver takes so many events a second. Events are numbered from 0.
 type logs struct {
 	mu      sync.Mutex
-	pending int
+	written int
+	writes  []write
+	acked   int // all below it are
 	rate    int // events a second
 	at      time.Time
+	aside   int // frames
 	leaving bool
-	spilled int
+	inS3    map[int]bool
+	puts    int // events that were put, twice if they were twice
 	said    []map[string]any
 	reloads int // how often Settle is to be cut off
 	settled int
+	off     bool // the forwarder does not run
 }
 
 func (l *logs) parts() Logs { return Logs{l.Leave, l.Settle, l.Rest, l.Spill, l.Say} }
@@ -160,68 +169,146 @@ func (l *logs) parts() Logs { return Logs{l.Leave, l.Settle, l.Rest, l.Spill, l.
 // settle brings the account to now. mu is held.
 func (l *logs) settle() {
 	n := int(time.Since(l.at).Seconds() * float64(l.rate))
-	if n > 0 || l.pending == 0 {
-		l.pending, l.at = max(0, l.pending-n), time.Now()
+	if n > 0 || l.written == l.acked {
+		l.acked, l.at = min(l.written, l.acked+n), time.Now()
 	}
 }
 
 func (l *logs) write(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pending == 0 {
-		l.at = time.Now()
-	}
 	l.settle()
-	l.pending += n
+	l.written += n
+	l.writes = append(l.writes, write{time.Now(), l.written})
+}
+
+// write is when there was how much.
+type write struct {
+	at   time.Time
+	upto int
+}
+
+// receives sets what the receiver takes a second from now on.
+func (l *logs) receives(rate int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settle()
+	l.rate, l.at = rate, time.Now()
+}
+
+// set changes what there is, under the lock.
+func (l *logs) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
 }
 
 func (l *logs) left() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settle()
-	return l.pending
+	return l.written - l.acked
 }
 
-func (l *logs) Leave(on bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leaving = on
-}
+// lost is how many events end with the host if that ends now.
+func (l *logs) lost() (n int) { return l.lostFrom(time.Now().Add(time.Second)) }
+
+func (l *logs) Leave(on bool) { l.set(func() { l.leaving = on }) }
 
 func (l *logs) Settle(ctx context.Context) error {
 	l.mu.Lock()
-	cut := l.reloads > 0
+	cut, upto := l.reloads > 0 || l.off, l.written
 	l.reloads--
 	l.mu.Unlock()
 	if cut {
 		return errors.New("the forwarder stops")
 	}
-	for l.left() > 0 {
+	for {
+		l.mu.Lock()
+		l.settle()
+		done := l.acked >= upto
+		l.mu.Unlock()
+		if done {
+			break
+		}
 		if !pause(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.settled++
+	l.set(func() { l.settled++ })
 	return nil
 }
 
-func (l *logs) Rest() Rest { return Rest{Events: int64(l.left())} }
+// lostFrom is how many of the events that were written before a time end with the host if that ends now.
+func (l *logs) lostFrom(before time.Time) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settle()
+	upto := 0
+	for _, w := range l.writes {
+		if w.at.Before(before) {
+			upto = w.upto
+		}
+	}
+	for i := l.acked; i < upto; i++ {
+		if !l.inS3[i] {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *logs) Rest() Rest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Rest{Events: int64(l.written - l.acked), Aside: int64(l.aside)}
+}
 
 func (l *logs) Spill(_ context.Context, put func(Part) error) error {
-	n := l.left()
-	for first := 0; first < n; first += 1000 {
-		events := min(1000, n-first)
-		text := strings.Repeat("record\n", events)
-		if err := put(Part{First: uint64(first), Events: int64(events), Bytes: int64(len(text)), Open: func() io.Reader { return strings.NewReader(text) }}); err != nil {
+	l.mu.Lock()
+	l.settle()
+	first, end, aside, off := l.acked, l.written, l.aside, l.off
+	l.mu.Unlock()
+	if off {
+		return errors.New("the forwarder stops")
+	}
+	const segment = 1000
+	for first < end {
+		last := min(end, first-first%segment+segment)
+		if err := put(l.part(first, last-1)); err != nil {
 			return err
 		}
-		l.mu.Lock()
-		l.spilled += events
-		l.mu.Unlock()
+		first = last
+	}
+	for i := range aside {
+		if err := put(l.part(1<<40+i, 1<<40+i)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (l *logs) part(first, last int) Part {
+	var text strings.Builder
+	for i := first; i <= last; i++ {
+		fmt.Fprintln(&text, i)
+	}
+	return Part{First: uint64(first), Last: uint64(last), Events: int64(last - first + 1), Bytes: int64(text.Len()), Open: func() io.Reader { return strings.NewReader(text.String()) }}
+}
+
+// stored notes an object that is in S3 now.
+func (l *logs) stored(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inS3 == nil {
+		l.inS3 = map[int]bool{}
+	}
+	for line := range strings.Lines(text) {
+		var n int
+		_, _ = fmt.Sscan(line, &n) // as part writes it
+		l.inS3[n] = true
+		l.puts++
+	}
 }
 
 func (l *logs) Say(_ context.Context, _ time.Time, record map[string]any) error {
@@ -247,18 +334,34 @@ type bucket struct {
 	mu      sync.Mutex
 	objects map[string]string
 	deny    bool
+	down    bool
+	asked   int
+	stored  func(string)
+}
+
+// set changes what there is, under the lock.
+func (b *bucket) set(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
 }
 
 func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked++
 	if b.deny {
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprint(w, `<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
 		return
 	}
+	if b.down {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	text, _ := io.ReadAll(r.Body)
 	b.objects[r.URL.Path] = string(text)
+	b.stored(string(text))
 }
 
 // until waits, in virtual time, until it is so.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -15,47 +16,47 @@ type Result struct {
 	Failure string `json:"failure,omitempty"` // what is left: tasks that run, logs that were not delivered; empty: all is done
 }
 
-// round goes through the phases once. Each step is harmless where it was done before.
-func (d *Drain) round(ctx context.Context) {
+// round goes through the phases once, for the causes that were added up to now. Each step is harmless where it was done before. It says
+// whether something was to be spilled.
+func (d *Drain) round(ctx context.Context, added int) (spilled bool) {
 	cfg := d.config()
 	spills := cfg.Spill != ""
 	d.enter(Draining)
 	d.parts.Logs.Leave(d.Leaving())
 	began := time.Now()
-	d.event("notice", d.standing()[0].String(), nil)
+	if cs := d.standing(); len(cs) > 0 { // else it was taken back in this moment
+		d.event("notice", cs[0].String(), nil)
+	}
 
 	calls, cancel := d.within(ctx, func(cs causes) time.Time {
 		return later(cs.tasksBy(spills), began.Add(firstCalls))
 	})
-	id, known := d.identify(calls)
-	if known {
-		d.drainInstance(calls, id)
-	}
-	cancel()
-
-	d.enter(Tasks)
+	defer cancel()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	var left []string
-	if known {
+	if id, known := d.identify(calls); known {
+		// ECS that does not listen is no reason not to follow the tasks: others may have drained the instance.
+		told := make(chan struct{})
+		beside.Go(func() {
+			defer close(told)
+			d.drainInstance(calls, id)
+			d.pass(Draining, Tasks)
+		})
 		waiting, cancel := d.within(ctx, func(cs causes) time.Time { return cs.tasksBy(spills) })
-		left = d.awaitTasks(waiting, id)
+		left = d.awaitTasks(waiting, id, told)
 		cancel()
 	}
 
 	d.enter(Forwarding)
-	waiting, cancel := d.within(ctx, func(cs causes) time.Time { return cs.spillBy(spills) })
-	err := d.settle(waiting)
-	cancel()
-	if ctx.Err() != nil {
-		return // taken back
+	err := d.settle(ctx, spills)
+	if d.overtaken(ctx, added) {
+		return false // taken back; or there is more to it now, and what was waited for may be too little
 	}
 	undelivered := ""
 	if err != nil {
 		undelivered = d.undelivered()
-		d.tell(slog.LevelError, "not all logs are delivered in time: "+undelivered, "err", err)
-		d.event("gave_up", "not all logs of this instance are delivered in time: "+undelivered, nil)
-		if spills && d.standing().any(Cause.final) {
-			d.spillRest(ctx)
-		}
+		spilled = d.gaveUp(ctx, spills, undelivered, err)
 	} else {
 		text := "all logs of this instance are delivered"
 		if len(left) > 0 {
@@ -64,11 +65,54 @@ func (d *Drain) round(ctx context.Context) {
 		d.tell(slog.LevelInfo, text)
 		d.event("delivered", text, nil)
 	}
-	if d.standing().of(Lifecycle) != nil && cfg.Hook != "" {
+	lifecycle := d.standing().of(Lifecycle) != nil && cfg.Hook != ""
+	switch {
+	case err != nil && lifecycle: // our last words are all that is waited for
+		short, cancel := context.WithTimeout(ctx, reportWithin)
+		_ = d.parts.Logs.Settle(short) // what there is else was given up, or is in S3
+		cancel()
+	case lifecycle:
+		// What was written since is waited for as long as there is time, the report that all is delivered among it: else it is lost with
+		// the host. While that takes long, more is written.
+		for range lastSettles {
+			since := time.Now()
+			if err := d.settle(ctx, spills); err != nil && !d.overtaken(ctx, added) {
+				undelivered = d.undelivered()
+				spilled = d.gaveUp(ctx, spills, undelivered, err)
+				break
+			}
+			if time.Since(since) < reportWithin {
+				break
+			}
+		}
+	}
+	if final := d.standing().any(Cause.final); spills && final && !spilled && d.parts.Logs.Rest().Aside > 0 {
+		d.spill(ctx) // what the receiver refuses ends with the disk as well
+	}
+	if d.overtaken(ctx, added) {
+		return spilled
+	}
+	if lifecycle {
 		d.complete(ctx)
 	}
 	d.enter(Out)
 	d.ended(left, undelivered)
+	return spilled
+}
+
+// overtaken says that nothing stands any more, or more than when the round began.
+func (d *Drain) overtaken(ctx context.Context, added int) bool {
+	return ctx.Err() != nil || d.addedCauses() != added || len(d.standing()) == 0
+}
+
+// gaveUp says what is not delivered, and spills it where the disk ends with the host.
+func (d *Drain) gaveUp(ctx context.Context, spills bool, undelivered string, err error) (spilled bool) {
+	d.tell(slog.LevelError, "not all logs are delivered in time: "+undelivered, "err", err)
+	d.event("gave_up", "not all logs of this instance are delivered in time: "+undelivered, nil)
+	if spilled = spills && d.standing().any(Cause.final); spilled {
+		d.spillRest(ctx)
+	}
+	return spilled
 }
 
 // ended tells how a round ended.
@@ -109,17 +153,31 @@ func (d *Drain) undelivered() string {
 	if r.Folding > 0 {
 		text += fmt.Sprintf(", %d bytes being folded", r.Folding)
 	}
+	if r.Aside > 0 {
+		text += fmt.Sprintf(", %d frames set aside that the receiver refuses", r.Aside)
+	}
 	return text
 }
 
 const (
 	settleRetry = 500 * time.Millisecond
+	lastSettles = 5
+	lastLook    = time.Second // also where no time is left: all may be there
 	tellEvery   = 5 * time.Second
 	eventWithin = 2 * time.Second // a full spool takes no events of ours either
 )
 
-// settle waits until all that is in the logs now is acknowledged, over reloads of the configuration.
-func (d *Drain) settle(ctx context.Context) error {
+// settle waits until all that is in the logs now is acknowledged, over reloads of the configuration, as long as there is time.
+func (d *Drain) settle(ctx context.Context, spills bool) error {
+	atLeast := time.Now().Add(lastLook)
+	ctx, cancel := d.within(ctx, func(cs causes) time.Time {
+		by := cs.spillBy(spills)
+		if by.IsZero() {
+			return by
+		}
+		return later(by, atLeast)
+	})
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		for {

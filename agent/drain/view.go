@@ -169,6 +169,7 @@ func (d *Drain) Undo() (*Viewer, error) {
 	}
 	v := d.viewer()
 	d.causes, d.note.Causes = nil, nil
+	d.note.Instance = d.instance // also where nobody could say yet which that is: who asks means this one
 	d.keep()
 	d.change()
 	d.poke()

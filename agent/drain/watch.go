@@ -23,6 +23,7 @@ const (
 	failMax      = 30 * time.Second // between looks that fail
 	neverMax     = 5 * time.Minute  // the same where it never answered: most likely this is no EC2 instance
 	withdrawn    = 3                // looks in a row that do not find a notice any more
+	spotMost     = 2*time.Minute + 15*time.Second
 )
 
 // watcher asks for notices. It belongs to one goroutine.
@@ -36,6 +37,8 @@ type watcher struct {
 	missing  map[Kind]int // looks in a row that did not find what stands
 	grouped  time.Time    // when it was last seen in a group
 	nextASG  time.Time
+	spotSaid time.Time // what the notice says,
+	spotIs   time.Time // and what that is by our clock
 }
 
 // watch looks until the context ends.
@@ -159,8 +162,28 @@ func (w *watcher) askSpot(ctx context.Context) error {
 			a.Time = old.End
 		}
 	}
-	w.d.add(Cause{Kind: Spot, Detail: a.Action, Began: time.Now(), End: a.Time})
+	w.d.add(Cause{Kind: Spot, Detail: a.Action, Began: time.Now(), End: w.spotEnd(a.Time)})
 	return nil
+}
+
+// spotEnd is the time of a notice, as far as a clock that may be wrong can be believed: it is given two minutes before at the most, and who
+// hears it still lives.
+func (w *watcher) spotEnd(t time.Time) time.Time {
+	now := time.Now()
+	if t.Equal(w.spotSaid) {
+		return w.spotIs
+	}
+	w.spotSaid, w.spotIs = t, t
+	switch {
+	case t.After(now.Add(spotMost)):
+		w.spotIs = now.Add(spotMost)
+	case t.Before(now):
+		w.spotIs = now.Add(spillReserve)
+	}
+	if w.spotIs != t {
+		w.d.log.Warn("the time of the Spot notice does not fit this host's clock", "notice", t, "reckoned_with", w.spotIs)
+	}
+	return w.spotIs
 }
 
 func (w *watcher) askRebalance(ctx context.Context, cfg Config) error {

@@ -45,6 +45,7 @@ type Hook struct {
 	Name    string
 	Timeout time.Duration
 	Late    time.Duration // it begins to wait so long after the target state is there
+	Global  time.Duration // how long it waits in all; 0: two days
 
 	waiting   bool
 	from      time.Time
@@ -64,6 +65,7 @@ type Cloud struct {
 	tags     bool   // shown in the metadata service
 	agent    bool   // the ECS agent answers
 	silent   bool   // the metadata service does not answer
+	gone     bool   // ECS does not know the container instance
 	tasks    []*Task
 	n        int
 	hooks    []*Hook
@@ -72,6 +74,8 @@ type Cloud struct {
 	calls    []Call
 	looks    map[string]int // of the metadata service, by item
 	token    string
+
+	completing func()
 }
 
 // New makes a container instance in the service of a group: ACTIVE, without tasks.
@@ -86,18 +90,26 @@ func (c *Cloud) set(f func()) {
 	f()
 }
 
-// Target sets the target state of Auto Scaling. On the way out of the service the hooks begin to wait.
+// Target sets the target state of Auto Scaling. On the way out of the service, and from the warm pool to the end, the hooks begin to wait.
 func (c *Cloud) Target(state string) {
 	c.set(func() {
-		if c.target == "InService" && state != "InService" {
+		if c.target == "InService" && state != "InService" || c.target != state && strings.HasSuffix(state, "Terminated") {
 			for _, h := range c.hooks {
 				h.waiting, h.from, h.completed, h.expired = true, time.Now().Add(h.Late), time.Time{}, time.Time{}
 				h.deadline = h.from.Add(h.Timeout)
 			}
 		}
+		if state == "InService" { // what waited is over
+			for _, h := range c.hooks {
+				h.waiting = false
+			}
+		}
 		c.target = state
 	})
 }
+
+// OnComplete has f called, under the lock, whenever a call is about to complete a hook.
+func (c *Cloud) OnComplete(f func()) { c.set(func() { c.completing = f }) }
 
 // SpotNotice says that the instance is to end at that time; a zero time takes it back.
 func (c *Cloud) SpotNotice(action string, at time.Time) {
@@ -119,6 +131,9 @@ func (c *Cloud) Agent(answers bool) { c.set(func() { c.agent = answers }) }
 
 // Silence has the metadata service not answer.
 func (c *Cloud) Silence(silent bool) { c.set(func() { c.silent = silent }) }
+
+// Deregister has ECS know the container instance no more.
+func (c *Cloud) Deregister() { c.set(func() { c.gone = true }) }
 
 // Deny has calls denied from now on, by their names in IAM.
 func (c *Cloud) Deny(actions ...string) {
@@ -201,8 +216,18 @@ func (c *Cloud) Hook(name string) (completed, expired time.Time) {
 	return
 }
 
+func (h *Hook) most() time.Duration {
+	if h.Global > 0 {
+		return h.Global
+	}
+	return 48 * time.Hour
+}
+
 func (c *Cloud) expire() {
 	for _, h := range c.hooks {
+		if end := h.from.Add(h.most()); h.deadline.After(end) {
+			h.deadline = end
+		}
 		if h.waiting && time.Now().After(h.deadline) {
 			h.waiting, h.expired = false, h.deadline
 		}
@@ -282,7 +307,7 @@ func (c *Cloud) ecs(w http.ResponseWriter, action string, body []byte) {
 		failures = append(failures, object{"arn": ARN, "reason": reason})
 	}
 	instance := func() []object {
-		if soft || !slices.Equal(in.ContainerInstances, []string{ARN}) {
+		if soft || c.gone || !slices.Equal(in.ContainerInstances, []string{ARN}) {
 			if len(failures) == 0 {
 				failures = append(failures, object{"arn": strings.Join(in.ContainerInstances, ","), "reason": "MISSING"})
 			}
@@ -303,7 +328,7 @@ func (c *Cloud) ecs(w http.ResponseWriter, action string, body []byte) {
 			refuse("InvalidParameterException", "Container instance status should be one of [ACTIVE,DRAINING]")
 			return
 		}
-		if !soft && slices.Equal(in.ContainerInstances, []string{ARN}) {
+		if !soft && !c.gone && slices.Equal(in.ContainerInstances, []string{ARN}) {
 			c.state = in.Status
 			for _, t := range c.tasks {
 				if in.Status == "DRAINING" && t.Service != "" {
@@ -378,8 +403,8 @@ func (c *Cloud) scaling(w http.ResponseWriter, r *http.Request) {
 		for _, h := range c.hooks {
 			var name strings.Builder
 			_ = xml.EscapeText(&name, []byte(h.Name)) // into memory
-			fmt.Fprintf(&inner, `<member><LifecycleHookName>%s</LifecycleHookName><AutoScalingGroupName>%s</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_TERMINATING</LifecycleTransition><HeartbeatTimeout>%d</HeartbeatTimeout><GlobalTimeout>172800</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member>`,
-				name.String(), Group, int(h.Timeout.Seconds()))
+			fmt.Fprintf(&inner, `<member><LifecycleHookName>%s</LifecycleHookName><AutoScalingGroupName>%s</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_TERMINATING</LifecycleTransition><HeartbeatTimeout>%d</HeartbeatTimeout><GlobalTimeout>%d</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member>`,
+				name.String(), Group, int(h.Timeout.Seconds()), int(h.most().Seconds()))
 		}
 		result("<LifecycleHooks>" + inner.String() + "</LifecycleHooks>")
 	case "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction":
@@ -396,6 +421,9 @@ func (c *Cloud) scaling(w http.ResponseWriter, r *http.Request) {
 			if r.PostForm.Get("LifecycleActionResult") != "CONTINUE" {
 				refuse(http.StatusBadRequest, "ValidationError", "LifecycleActionResult")
 				return
+			}
+			if c.completing != nil {
+				c.completing()
 			}
 			h.waiting, h.completed = false, time.Now()
 		}
