@@ -129,6 +129,9 @@ func (r Replay) open(ctx context.Context, path string) (*os.File, error) {
 	}
 	defer body.Close()
 	f, err := os.CreateTemp("", "fairlead-replay-")
+	if err != nil { // an image FROM scratch has no /tmp
+		f, err = os.CreateTemp(r.Config.State.Dir, ".fairlead-replay-")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -41,9 +41,10 @@ resource "aws_launch_template" "this" {
   block_device_mappings {
     device_name = "/dev/xvda"
     ebs {
-      volume_type = "gp3"
-      volume_size = var.root_gib
-      encrypted   = true
+      volume_type           = "gp3"
+      volume_size           = var.root_gib
+      encrypted             = true
+      delete_on_termination = true
     }
   }
 
@@ -51,9 +52,10 @@ resource "aws_launch_template" "this" {
   block_device_mappings {
     device_name = "/dev/sdf"
     ebs {
-      volume_type = "gp3"
-      volume_size = var.docker_gib
-      encrypted   = true
+      volume_type           = "gp3"
+      volume_size           = var.docker_gib
+      encrypted             = true
+      delete_on_termination = true
     }
   }
 
@@ -81,6 +83,9 @@ resource "aws_autoscaling_group" "this" {
     default_result       = "CONTINUE"
     heartbeat_timeout    = 300
   }
+
+  # The first instances are to find what they may do.
+  depends_on = [aws_iam_role_policy.fairlead, aws_iam_role_policy_attachment.ecs]
 
   tag {
     key                 = "AmazonECSManaged"
@@ -147,8 +152,8 @@ resource "aws_iam_role_policy_attachment" "ecs" {
   policy_arn = "${local.prefix}:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 }
 
-# What fairlead needs besides: to set its own instance DRAINING and ACTIVE, to finish its own hook, to read the secrets that it is told of, and
-# to write where it spills.
+# What fairlead needs besides: to set its own instance DRAINING and ACTIVE, to tell why tasks and services fail, to finish its own hook, to read
+# the secrets that it is told of, and to write where it spills. What is spilled others read: a host needs to replay nothing of its own.
 resource "aws_iam_role_policy" "fairlead" {
   name = "fairlead"
   role = aws_iam_role.this.id
@@ -158,7 +163,14 @@ resource "aws_iam_role_policy" "fairlead" {
       {
         Sid       = "Drain"
         Effect    = "Allow"
-        Action    = ["ecs:UpdateContainerInstancesState", "ecs:DescribeContainerInstances", "ecs:ListTasks", "ecs:DescribeTasks", "ecs:StopTask"]
+        Action    = concat(["ecs:UpdateContainerInstancesState", "ecs:DescribeContainerInstances"], var.stop_standalone ? ["ecs:StopTask"] : [])
+        Resource  = "*"
+        Condition = { ArnEquals = { "ecs:cluster" = "${local.prefix}:ecs:${local.account}:cluster/${var.cluster}" } }
+      },
+      {
+        Sid       = "Tell"
+        Effect    = "Allow"
+        Action    = ["ecs:DescribeTasks", "ecs:DescribeServices", "ecs:ListTasks"]
         Resource  = "*"
         Condition = { ArnEquals = { "ecs:cluster" = "${local.prefix}:ecs:${local.account}:cluster/${var.cluster}" } }
       },
@@ -182,7 +194,7 @@ resource "aws_iam_role_policy" "fairlead" {
         }], var.spill_bucket == "" ? [] : [{
         Sid      = "Spill"
         Effect   = "Allow"
-        Action   = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]
+        Action   = ["s3:PutObject"]
         Resource = "${local.prefix}:s3:::${var.spill_bucket}/${var.name}/*"
     }])
   })

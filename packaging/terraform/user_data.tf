@@ -3,7 +3,7 @@ locals {
   hook = "fairlead-drain"
   fairlead = {
     forward = { to = var.fluentd }
-    drain   = merge({ hook = local.hook }, var.spill_bucket == "" ? {} : { spill = "s3://${var.spill_bucket}/${var.name}" })
+    drain   = merge({ hook = local.hook, stop_standalone = var.stop_standalone }, var.spill_bucket == "" ? {} : { spill = "s3://${var.spill_bucket}/${var.name}" })
     ecs = {
       settings = merge({
         ECS_CLUSTER                   = var.cluster

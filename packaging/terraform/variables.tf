@@ -53,6 +53,12 @@ variable "spill_bucket" {
   description = "Bucket for what a dying host could not deliver; empty: none"
 }
 
+variable "stop_standalone" {
+  type        = bool
+  default     = false
+  description = "Tasks of no service are stopped when the instance is taken out; else they are waited for. Takes the right to stop tasks of the cluster"
+}
+
 variable "secrets" {
   type        = list(string)
   default     = []

@@ -168,6 +168,24 @@ func TestDeb(t *testing.T) {
 		t.Errorf("after the removal there are\n%s", left)
 	}
 	m.Sh("test -s /etc/fairlead/fairlead.yaml && test -d /var/lib/fairlead/spool")
+
+	// Installed again it is as it was at first, with the configuration that was left; what somebody has disabled stays so over an upgrade.
+	enabled := func() string {
+		return m.Sh("systemctl is-enabled fairlead.service fairlead.socket fairlead-render.service || true")
+	}
+	m.Run("dpkg", "-i", "/srv/old.deb")
+	if got := enabled(); got != "enabled\nenabled\nenabled\n" {
+		t.Errorf("installed again: %s", got)
+	}
+	if got := m.Sh("cat /etc/fairlead/fairlead.yaml"); got != toLoad {
+		t.Errorf("installed again, the configuration is\n%s", got)
+	}
+	m.Run("systemctl", "disable", "fairlead.service", "fairlead.socket", "fairlead-render.service")
+	m.Run("dpkg", "-i", "/srv/new.deb")
+	if got := enabled(); got != "disabled\ndisabled\ndisabled\n" {
+		t.Errorf("disabled, and upgraded: %s", got)
+	}
+	m.Run("dpkg", "-r", "fairlead")
 	m.Run("dpkg", "-P", "fairlead")
 	if left := m.Sh(`find / -xdev -path /proc -prune -o -path /sys -prune -o -name '*fairlead*' ! -name ecs.config.fairlead-backup -print`); left != "" {
 		t.Errorf("after the purge there are\n%s", left)
