@@ -20,6 +20,7 @@ type Replayed struct {
 	forwarder.Replayed
 	Full   bool   `json:"full,omitempty"`   // there is no room for the rest now
 	Closed bool   `json:"closed,omitempty"` // this daemon has no spool open
+	Soon   bool   `json:"soon,omitempty"`   // it will have in a moment: it starts, reloads or stops
 	Error  string `json:"error,omitempty"`
 }
 
@@ -37,6 +38,7 @@ func (a *Agent) replay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		done.Error, done.Full = err.Error(), errors.Is(err, forwarder.ErrFull)
 		done.Closed = errors.Is(err, forwarder.ErrNotRunning)
+		done.Soon = done.Closed && (n == nil || n.forwarder != nil)
 		code = http.StatusBadRequest
 		if done.Full || done.Closed {
 			code = http.StatusServiceUnavailable

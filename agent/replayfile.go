@@ -38,6 +38,7 @@ type ReplayNews struct {
 const (
 	replayBytes = 1 << 20     // of records in one request
 	replayRetry = time.Second // when the spool is full
+	replayOpens = time.Minute // for a daemon that starts or reloads
 )
 
 // SetAside replays all that was set aside from the spool, and removes each file when its frames are on disk.
@@ -170,18 +171,12 @@ func (r Replay) files(ctx context.Context, paths []string, remove bool) error {
 	}
 	client := Client{Socket: r.Config.Control.Socket}
 	if client.Socket != "" {
-		answers, err := client.Answers(ctx)
+		open, err := client.opens(ctx)
 		if err != nil {
 			return err
 		}
-		if answers {
-			done, err := client.Replay(ctx, nil) // nothing, to see whether it has the spool
-			if err != nil {
-				return err
-			}
-			if !done.Closed {
-				return all(client.take)
-			}
+		if open {
+			return all(client.take)
 		}
 	}
 	return forwarder.ReplayInto(ctx, r.Config.Forwarder.Spool, r.Log.With("component", "spool"),
@@ -192,7 +187,33 @@ func (r Replay) files(ctx context.Context, paths []string, remove bool) error {
 		})
 }
 
+// opens says whether a daemon has the spool open. One that starts or reloads is waited for: the spool is its own, and to take it away for a moment
+// would end it.
+func (c Client) opens(ctx context.Context) (bool, error) {
+	for by := time.Now().Add(replayOpens); ; {
+		answers, err := c.Answers(ctx)
+		if err != nil || !answers {
+			return false, err
+		}
+		done, err := c.Replay(ctx, nil) // nothing, to see whether it has the spool
+		if err != nil {
+			return false, err
+		}
+		if !done.Soon || time.Now().After(by) {
+			return !done.Closed, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(replayRetry / 4):
+		}
+	}
+}
+
 var errSpoolFull = errors.New("the spool is full")
+
+// errSpoolSoon says that the daemon reloads or stops.
+var errSpoolSoon = errors.New("the daemon has its spool closed for the moment")
 
 func (c Client) take(ctx context.Context, records []byte) (forwarder.Replayed, error) {
 	done, err := c.Replay(ctx, records)
@@ -201,6 +222,8 @@ func (c Client) take(ctx context.Context, records []byte) (forwarder.Replayed, e
 		return forwarder.Replayed{}, err
 	case done.Full:
 		return done.Replayed, fmt.Errorf("%w: %s", errSpoolFull, done.Error)
+	case done.Soon:
+		return done.Replayed, fmt.Errorf("%w: %s", errSpoolSoon, done.Error)
 	case done.Error != "":
 		return done.Replayed, errors.New(done.Error)
 	}
@@ -278,7 +301,7 @@ func (f *replayFile) flush(ctx context.Context, off int64) error {
 		if err == nil && len(f.ends) > 0 {
 			err = fmt.Errorf("%d records were not taken", len(f.ends))
 		}
-		if errors.Is(err, errSpoolFull) {
+		if errors.Is(err, errSpoolFull) || errors.Is(err, errSpoolSoon) {
 			if !f.waited {
 				f.waited = true
 				f.r.Tell(ReplayNews{Path: f.path, Problem: err.Error() + "; waiting until there is room"})

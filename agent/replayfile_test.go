@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -34,5 +38,34 @@ func TestReplayWithoutTmp(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+// A daemon that starts has its spool soon: it is waited for. One that has none, as it forwards nowhere, is not.
+func TestReplayWaitsForTheDaemon(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, soon, closed := 0, 3, false
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var done Replayed
+		if r.Method == http.MethodPost {
+			asked++
+			done.Soon = asked <= soon
+			done.Closed = done.Soon || closed
+		}
+		_ = json.NewEncoder(w).Encode(done)
+	})}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	c := Client{Socket: socket}
+	if open, err := c.opens(t.Context()); !open || err != nil || asked != 4 {
+		t.Errorf("%v, %v after %d requests", open, err, asked)
+	}
+	asked, soon, closed = 0, 0, true
+	if open, err := c.opens(t.Context()); open || err != nil || asked != 1 {
+		t.Errorf("%v, %v after %d requests", open, err, asked)
 	}
 }

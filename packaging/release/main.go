@@ -159,8 +159,16 @@ func (r *release) build(ctx context.Context, arch string) error {
 		os.WriteFile(filepath.Join(stage, "sbom.json"), r.sbom(linked, arch), 0o644)); err != nil {
 		return err
 	}
-	if err := filepath.Walk(stage, func(path string, _ os.FileInfo, err error) error {
-		return errors.Join(err, os.Chtimes(path, r.at, r.at))
+	// Times and modes go into the packages, and are not to depend on who builds them, when, and with what umask.
+	if err := filepath.Walk(stage, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := os.FileMode(0o644)
+		if info.IsDir() || path == program {
+			mode = 0o755
+		}
+		return errors.Join(os.Chmod(path, mode), os.Chtimes(path, r.at, r.at))
 	}); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -47,13 +48,35 @@ func modules(ctx context.Context, program string) ([]module, error) {
 		path, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
 		dirs[path] = dir
 	}
+	packages, err := linkedPackages(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range list {
 		m := &list[i]
-		if err := m.read(dirs[m.path]); err != nil {
+		if err := m.read(dirs[m.path], packages[m.path]); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", m.path, m.version, err)
 		}
 	}
 	return list, nil
+}
+
+// linkedPackages are the folders of the packages that are linked in, by module: what a module has taken over from others lies in one of them, or
+// above it, with terms of its own.
+func linkedPackages(ctx context.Context) (map[string][]string, error) {
+	c := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}} {{.Dir}}", "./cmd/fairlead")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("what is linked in: %w", err)
+	}
+	dirs := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		module, dir, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		dirs[module] = append(dirs[module], dir)
+	}
+	return dirs, nil
 }
 
 var licenceFile = regexp.MustCompile(`(?i)^((un)?licen[cs]e|copying|notice|patents)([-.].*)?$`)
@@ -70,7 +93,27 @@ var licences = []struct{ id, phrase string }{
 	{"BSD-2-Clause", "redistribution and use in source and binary forms"},
 }
 
-func (m *module) read(dir string) error {
+// read reads the terms of a module, and those of what is in it of others.
+func (m *module) read(root string, packages []string) error {
+	if err := m.readDir(root); err != nil {
+		return err
+	}
+	if m.license == "" {
+		return fmt.Errorf("no licence that is known in %s", root)
+	}
+	seen := map[string]bool{root: true}
+	for _, dir := range packages {
+		for ; strings.HasPrefix(dir, root) && !seen[dir]; dir = filepath.Dir(dir) {
+			seen[dir] = true
+			if err := m.readDir(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *module) readDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("its licence: %w", err)
@@ -87,9 +130,6 @@ func (m *module) read(dir string) error {
 		if m.license == "" {
 			m.license = licenceOf(string(text))
 		}
-	}
-	if m.license == "" {
-		return fmt.Errorf("no licence that is known in %s", dir)
 	}
 	return nil
 }
@@ -113,7 +153,9 @@ func notices(list []module) []byte {
 			if users[text] == nil {
 				order = append(order, text)
 			}
-			users[text] = append(users[text], m.path+" "+m.version)
+			if of := m.path + " " + m.version; !slices.Contains(users[text], of) {
+				users[text] = append(users[text], of)
+			}
 		}
 	}
 	var b bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,7 +71,11 @@ func TestRelease(t *testing.T) {
 	t.Chdir("../..")
 	r := build(t, "deb", "rpm", "image")
 	sums := read(t, r.out, "SHA256SUMS")
-	again := build(t, "deb", "rpm", "image")
+	again := func() *release { // by somebody else
+		defer syscall.Umask(syscall.Umask(0o077))
+		t.Setenv("TZ", "Asia/Tokyo")
+		return build(t, "deb", "rpm", "image")
+	}()
 	if other := read(t, again.out, "SHA256SUMS"); other != sums {
 		t.Errorf("built twice:\n%s%s", sums, other)
 	}
@@ -148,6 +153,9 @@ func checkDeb(t *testing.T, path string) {
 		if h.Uid != 0 || h.Gid != 0 || h.Mode&0o22 != 0 {
 			t.Errorf("%s is of %d:%d with mode %o", h.Name, h.Uid, h.Gid, h.Mode)
 		}
+		if h.Mode&0o044 != 0o044 && h.Name != "./etc/fairlead/fairlead.yaml" {
+			t.Errorf("%s has mode %o: not everybody may read it", h.Name, h.Mode)
+		}
 		text, err := io.ReadAll(r)
 		if err != nil {
 			t.Fatal(err)
@@ -182,6 +190,10 @@ func checkDeb(t *testing.T, path string) {
 		if !strings.Contains(strings.ReplaceAll(text, `\fP`, ""), part) {
 			t.Errorf("%s has no %q (%d bytes)", path, part, len(text))
 		}
+	}
+	// What klauspost/compress has taken over from others has terms of its own.
+	if notices := files["/usr/share/doc/fairlead/NOTICES"]; !strings.Contains(notices, "Copyright (c) 2016 Caleb Spare") || !strings.Contains(notices, "Snappy-Go Authors") {
+		t.Error("NOTICES says nothing of xxhash or snappy")
 	}
 	if shell, err := exec.LookPath("bash"); err == nil {
 		c := exec.Command(shell, "-n")
