@@ -56,7 +56,7 @@ fuzz: ## every fuzz target for FUZZTIME
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
-soak: setup ## 1,000 random histories in virtual time, no false alarm for SOAK, random faults against the spool for a tenth of SOAK, hostile user data and ecs.config for SOAK each, the clean-up's law on a million hosts, the whole program for SOAK, an instance taken away 100 times
+soak: setup ## 1,000 random histories in virtual time, no false alarm for SOAK, random faults against the spool for a tenth of SOAK, hostile user data and ecs.config for SOAK each, the clean-up's law on a million hosts, the whole program for SOAK, an instance taken away 100 times, and 3,000 times in virtual time
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v -run 'Histories' ./forwarder
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 1h -v -run 'TestFleet' ./forwarder/fluent
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestHistories$$' ./forwarder/spool
@@ -65,6 +65,7 @@ soak: setup ## 1,000 random histories in virtual time, no false alarm for SOAK, 
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestFaults$$' ./test/prometheus
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestLaw|TestSchedules|TestManyVolumes' ./cleanup/...
 	CGO_ENABLED=1 FAIRLEAD_SOAK=$(SOAK) $(GO) test -race -count=1 -timeout 24h -v ./test
+	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -timeout 1h -run 'TestSchedules$$' ./agent/drain
 	FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -parallel 2 -timeout 24h -v ./test/scalein
 
 bench: build ## throughput, memory, cost and delay of the program; then the packages' own benchmarks

@@ -2,12 +2,15 @@ package drain
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -90,4 +93,53 @@ func TestWire(t *testing.T) {
 	if err := stop(); !denied(err) {
 		t.Errorf("denied: %v", err)
 	}
+}
+
+// Where the SDK's clients turn to: by partition, and by what the environment says of FIPS and VPC endpoints.
+func TestEndpoints(t *testing.T) {
+	for _, k := range []struct {
+		region       string
+		env          map[string]string
+		ecs, scaling string
+	}{
+		{"eu-west-1", nil, "ecs.eu-west-1.amazonaws.com", "autoscaling.eu-west-1.amazonaws.com"},
+		{"cn-north-1", nil, "ecs.cn-north-1.amazonaws.com.cn", "autoscaling.cn-north-1.amazonaws.com.cn"},
+		{"us-gov-west-1", nil, "ecs.us-gov-west-1.amazonaws.com", "autoscaling.us-gov-west-1.amazonaws.com"},
+		{"us-east-1", map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, "ecs-fips.us-east-1.amazonaws.com", "autoscaling-fips.us-east-1.amazonaws.com"},
+		{"eu-west-1", map[string]string{"AWS_ENDPOINT_URL_ECS": "https://vpce-1.ecs.example", "AWS_ENDPOINT_URL_AUTO_SCALING": "https://vpce-1.autoscaling.example"},
+			"vpce-1.ecs.example", "vpce-1.autoscaling.example"},
+	} {
+		t.Run(k.region, func(t *testing.T) {
+			for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_CONFIG_FILE": "/none",
+				"AWS_SHARED_CREDENTIALS_FILE": "/none", "AWS_ENDPOINT_URL": "", "AWS_REGION": k.region} {
+				t.Setenv(name, value)
+			}
+			for name, value := range k.env {
+				t.Setenv(name, value)
+			}
+			cfg, err := awsconfig.LoadDefaultConfig(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var hosts []string
+			cfg.HTTPClient = &http.Client{Transport: asked(func(r *http.Request) { hosts = append(hosts, r.URL.Host) })}
+			d := New(config(nil), t.TempDir(), Parts{Cloud: func(context.Context) (Cloud, error) { return NewCloud(cfg), nil }, Logs: (&logs{}).parts()}, discard, nil)
+			_, ecsErr := d.describe(t.Context(), identity{cloud.Cluster, cloud.ARN})
+			scalingErr := d.scaling(t.Context(), "DescribeLifecycleHooks", func(ctx context.Context, c *autoscaling.Client) error {
+				_, err := c.DescribeLifecycleHooks(ctx, &autoscaling.DescribeLifecycleHooksInput{AutoScalingGroupName: aws.String("g")})
+				return err
+			})
+			if got := strings.Join(hosts, " "); got != k.ecs+" "+k.scaling || ecsErr == nil || scalingErr == nil {
+				t.Errorf("asked %s, %v, %v", got, ecsErr, scalingErr)
+			}
+		})
+	}
+}
+
+// asked hears requests, and answers none.
+type asked func(*http.Request)
+
+func (f asked) RoundTrip(r *http.Request) (*http.Response, error) {
+	f(r)
+	return nil, errors.New("nobody is there")
 }
