@@ -111,7 +111,7 @@ func (n *life) hostReasons(st *forwarder.Status, now time.Time) []Reason {
 	}
 	if n.drift != nil {
 		if e := n.drift(); e != nil && len(e.Drift) > 0 {
-			reasons = append(reasons, Reason{ConfigDrift, fmt.Sprintf("%s was changed by somebody since it was rendered: %s (fairlead render --diff shows how)",
+			reasons = append(reasons, Reason{ConfigDrift, fmt.Sprintf("%s was changed by somebody since it was rendered: %s (fairlead render --dry-run --diff shows how)",
 				e.File, strings.Join(e.Drift, ", "))})
 		}
 	}

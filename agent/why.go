@@ -183,7 +183,7 @@ func whyIdle(s Status, now time.Time) Answer {
 	case s.ECSConfig != nil && len(s.ECSConfig.Drift) > 0:
 		a.Text = fmt.Sprintf("The ECS agent is connected to %s with %d tasks, but its settings were changed since they were rendered (%s): attributes that tasks ask for may be gone.%s",
 			e.Cluster, e.Tasks["RUNNING"], strings.Join(s.ECSConfig.Drift, ", "), placed())
-		a.Next = "fairlead render --diff"
+		a.Next = "fairlead render --dry-run --diff"
 	case e.Tasks["RUNNING"]+e.Tasks["PENDING"] == 0:
 		a.Text = fmt.Sprintf("The ECS agent is connected to %s and nothing is wrong with it; ECS places no task here.%s", e.Cluster, placed())
 		a.Next = "see whether the instance is DRAINING, and whether a service lacks an attribute, memory or a port here (aws ecs describe-container-instances)"

@@ -77,7 +77,7 @@ The file is replaced only if it changes, at once and whole; the agent is restart
 	c.Flags().StringVar(&r.Output, "output", agent.ECSConfig, "the `file` to write; what stands in it now counts too")
 	c.Flags().StringVar(&r.Restart, "restart", "", "restart a running ECS agent after a change: auto or never (default: ecs.restart)")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "write nothing, print what would be written")
-	c.Flags().BoolVar(&diff, "diff", false, "print what changes")
+	c.Flags().BoolVar(&diff, "diff", false, "print what changes; it is written all the same, but with --dry-run")
 	c.Flags().BoolVar(&strict, "strict", false, "exit code 1 if there is any finding")
 	return c
 }

@@ -150,7 +150,7 @@ func ecsConfig(f *Facts) []Finding {
 	if len(f.Config) == 0 {
 		return nil
 	}
-	return []Finding{{Rule: "ecs-config", Severity: Warning, What: "ecs.config is not as it was meant", Evidence: f.Config[:min(10, len(f.Config))], Fix: "fairlead render --diff shows what would be written, fairlead render writes it", Files: []string{"ecs-agent/ecs.config"}}}
+	return []Finding{{Rule: "ecs-config", Severity: Warning, What: "ecs.config is not as it was meant", Evidence: f.Config[:min(10, len(f.Config))], Fix: "fairlead render --dry-run --diff shows what would be written, fairlead render writes it", Files: []string{"ecs-agent/ecs.config"}}}
 }
 
 func metadata(f *Facts) []Finding {
