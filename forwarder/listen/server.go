@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	maxConns      = 4096
 	socketMode    = 0o660                  // root's, as dockerd is; a socket unit can say otherwise
 	retryEvery    = time.Second            // to open an address that is taken
+	roomEvery     = 5 * time.Millisecond
 	stopWait      = 500 * time.Millisecond // at stop, to take what has already come
 	handshakeWait = 10 * time.Second
 )
@@ -58,8 +58,17 @@ type Server struct {
 	listeners map[string]net.Listener
 	missing   map[string]string // addresses that are not open, and why
 	conns     map[*Conn]struct{}
+	fullSince time.Time // zero: there was room for the last who came
 	left      *Sockets // of a server that has ended
 }
+
+// Other in tests.
+var (
+	maxConns = 4096
+	// After a stop, thousands may have connected that send a message and go: room comes soon, and until then they wait where they are, in the
+	// kernel. A limit that stands longer is one of clients who stay; then who comes is told so.
+	roomWait = 5 * time.Second
+)
 
 // New makes a server. It opens nothing. inherited and keeper may be nil.
 func New(cfg Config, sink Sink, now func() int64, log *slog.Logger, m *Metrics, inherited *Sockets, keeper Keeper) *Server {
@@ -249,13 +258,7 @@ func (s *Server) admit(ctx, work context.Context, g *errgroup.Group, nc net.Conn
 		_ = nc.Close()
 		return
 	}
-	s.mu.Lock()
-	full := len(s.conns) >= maxConns
-	if !full {
-		s.conns[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if full {
+	if !s.takeIn(ctx, c) {
 		s.metrics.refused.WithLabelValues(refusedTooMany).Inc()
 		s.complain(c, fmt.Errorf("%d connections are open, that is the limit", maxConns))
 		_ = nc.Close() // nothing was read of it
@@ -265,6 +268,32 @@ func (s *Server) admit(ctx, work context.Context, g *errgroup.Group, nc net.Conn
 		_ = nc.SetReadDeadline(past)
 	}
 	g.Go(func() error { s.serve(ctx, work, c); return nil })
+}
+
+// takeIn notes a connection, as soon as there is room.
+func (s *Server) takeIn(ctx context.Context, c *Conn) bool {
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		room := len(s.conns) < maxConns
+		switch {
+		case room:
+			s.conns[c] = struct{}{}
+			s.fullSince = time.Time{}
+		case s.fullSince.IsZero():
+			s.fullSince = now
+		}
+		patient := now.Sub(s.fullSince) < roomWait
+		s.mu.Unlock()
+		if room || !patient {
+			return room
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(roomEvery):
+		}
+	}
 }
 
 // serve is the goroutine of a connection.

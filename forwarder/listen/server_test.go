@@ -289,3 +289,38 @@ func TestSharedKey(t *testing.T) {
 		t.Error("the key can be printed")
 	}
 }
+
+// Where as many are connected as may be, who comes waits for room: what it has sent already would be lost with a refusal. Where they stay, it is
+// refused in the end.
+func TestRoom(t *testing.T) {
+	most, wait := maxConns, roomWait
+	maxConns, roomWait = 2, time.Second
+	t.Cleanup(func() { maxConns, roomWait = most, wait })
+	cfg, s := socket(t), &sink{}
+	r := start(t, cfg, s, nil, nil)
+	t.Cleanup(func() { r.stop().Close() }) // before the limits are as they were
+	idle := []net.Conn{dial(t, cfg), dial(t, cfg)}
+	for _, c := range idle {
+		send(t, c, event("first", ""))
+	}
+	for i := range 5 { // each goes when it has sent
+		c := dial(t, cfg)
+		send(t, c, event(fmt.Sprint(i), ""))
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	if err := idle[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "first", "first", "0", "1", "2", "3", "4")
+	dial(t, cfg)
+	late := dial(t, cfg)
+	if _, err := late.Read(make([]byte, 1)); err == nil {
+		t.Error("one too many is not refused")
+	}
+	if n := testutil.ToFloat64(r.m.refused.WithLabelValues(refusedTooMany)); n != 1 {
+		t.Errorf("%v refused, want 1", n)
+	}
+}
