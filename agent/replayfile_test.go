@@ -33,7 +33,7 @@ func TestReplayWithoutTmp(t *testing.T) {
 	}
 	defer f.Close()
 	text := make([]byte, 7)
-	if _, err := f.ReadAt(text, 0); err != nil && err != io.EOF || string(text) != "records" { //nolint:errorlint // as ReadAt gives it
+	if _, err := f.ReadAt(text, 0); err != nil && err != io.EOF || string(text) != "records" {
 		t.Errorf("%q, %v", text, err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	socketMode    = 0o660                  // root's, as dockerd is; a socket unit can say otherwise
-	retryEvery    = time.Second            // to open an address that is taken
+	socketMode    = 0o660       // root's, as dockerd is; a socket unit can say otherwise
+	retryEvery    = time.Second // to open an address that is taken
 	roomEvery     = 5 * time.Millisecond
 	stopWait      = 500 * time.Millisecond // at stop, to take what has already come
 	handshakeWait = 10 * time.Second
@@ -59,7 +59,7 @@ type Server struct {
 	missing   map[string]string // addresses that are not open, and why
 	conns     map[*Conn]struct{}
 	fullSince time.Time // zero: there was room for the last who came
-	left      *Sockets // of a server that has ended
+	left      *Sockets  // of a server that has ended
 }
 
 // Other in tests.
