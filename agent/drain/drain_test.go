@@ -231,11 +231,13 @@ func TestGroupFromTags(t *testing.T) {
 
 // The hook is not there: said plainly, and the drain goes on.
 func TestNoSuchHook(t *testing.T) {
-	c := cloud.New(false, managed())
+	launching := ours()
+	launching.Launch = true
+	c := cloud.New(false, managed(), launching)
 	inTime(t, c, config(nil), func(r *rig) {
 		c.Target("Terminated")
 		r.reaches(Out, time.Minute)
-		if !strings.Contains(r.log.String(), `has no lifecycle hook \"fairlead\" (it has: `+managedHook) || len(c.Calls("autoscaling:CompleteLifecycleAction")) != 0 {
+		if !strings.Contains(r.log.String(), `has no lifecycle hook \"fairlead\" for autoscaling:EC2_INSTANCE_TERMINATING (it has: `+managedHook) || len(c.Calls("autoscaling:CompleteLifecycleAction")) != 0 {
 			t.Error(r.log.String())
 		}
 	})

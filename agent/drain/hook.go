@@ -26,6 +26,9 @@ type hook struct {
 	beats     int
 }
 
+// terminating is the transition that our hook is of: the way out of the service, to the end or into the warm pool.
+const terminating = "autoscaling:EC2_INSTANCE_TERMINATING"
+
 const (
 	unknownBeat = 10 * time.Second // the shortest timeout of a hook is 30 s
 	maxBeat     = 5 * time.Minute
@@ -107,13 +110,13 @@ func (d *Drain) findHook(ctx context.Context) (group string, timeout time.Durati
 		for i := range hooks.LifecycleHooks {
 			o := &hooks.LifecycleHooks[i]
 			names = append(names, aws.ToString(o.LifecycleHookName))
-			if aws.ToString(o.LifecycleHookName) == name {
+			if aws.ToString(o.LifecycleHookName) == name && aws.ToString(o.LifecycleTransition) == terminating {
 				missing, timeout = false, time.Duration(aws.ToInt32(o.HeartbeatTimeout))*time.Second
 				most = time.Duration(aws.ToInt32(o.GlobalTimeout)) * time.Second
 			}
 		}
 		if missing {
-			d.tell(slog.LevelError, fmt.Sprintf("drain.hook: the group %s has no lifecycle hook %q (it has: %s); this instance may end before its logs are delivered",
+			d.tell(slog.LevelError, fmt.Sprintf("drain.hook: the group %s has no lifecycle hook %q for "+terminating+" (it has: %s); this instance may end before its logs are delivered",
 				group, name, strings.Join(names, ", ")))
 		}
 	case denied(err):

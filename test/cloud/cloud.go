@@ -40,10 +40,11 @@ type Call struct {
 	Result string // the code of an error; empty: it was done
 }
 
-// Hook is a lifecycle hook for instances that are terminated.
+// Hook is a lifecycle hook, for instances that are terminated if nothing else is said.
 type Hook struct {
 	Name    string
 	Timeout time.Duration
+	Launch  bool          // it is for instances that are launched
 	Late    time.Duration // it begins to wait so long after the target state is there
 	Global  time.Duration // how long it waits in all; 0: two days
 
@@ -95,6 +96,9 @@ func (c *Cloud) Target(state string) {
 	c.set(func() {
 		if c.target == "InService" && state != "InService" || c.target != state && strings.HasSuffix(state, "Terminated") {
 			for _, h := range c.hooks {
+				if h.Launch {
+					continue
+				}
 				h.waiting, h.from, h.completed, h.expired = true, time.Now().Add(h.Late), time.Time{}, time.Time{}
 				h.deadline = h.from.Add(h.Timeout)
 			}
@@ -403,8 +407,8 @@ func (c *Cloud) scaling(w http.ResponseWriter, r *http.Request) {
 		for _, h := range c.hooks {
 			var name strings.Builder
 			_ = xml.EscapeText(&name, []byte(h.Name)) // into memory
-			fmt.Fprintf(&inner, `<member><LifecycleHookName>%s</LifecycleHookName><AutoScalingGroupName>%s</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_TERMINATING</LifecycleTransition><HeartbeatTimeout>%d</HeartbeatTimeout><GlobalTimeout>%d</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member>`,
-				name.String(), Group, int(h.Timeout.Seconds()), int(h.most().Seconds()))
+			fmt.Fprintf(&inner, `<member><LifecycleHookName>%s</LifecycleHookName><AutoScalingGroupName>%s</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_%s</LifecycleTransition><HeartbeatTimeout>%d</HeartbeatTimeout><GlobalTimeout>%d</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member>`,
+				name.String(), Group, map[bool]string{false: "TERMINATING", true: "LAUNCHING"}[h.Launch], int(h.Timeout.Seconds()), int(h.most().Seconds()))
 		}
 		result("<LifecycleHooks>" + inner.String() + "</LifecycleHooks>")
 	case "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction":
