@@ -39,15 +39,16 @@ type Conn struct {
 	freeSince atomic.Int64 // when it began to wait for the client; 0 while we are at work on what the client sent
 	freeTotal int64        // how long it has waited, ever
 
-	scan   scanner // of the message at the start of the socket, or of rest
-	seen   int     // bytes of it that were looked at
-	rest   []byte  // the beginning of a large message, taken out of the socket
-	kept   bool    // the service manager has it
-	proved bool    // the client knows the shared key
-	acks   []byte  // of one burst
-	asked  int     // how many they are
-	seq    uint64  // what the Sink said must be on disk for them
-	tried  bool    // whether the rest of the message at the start of the socket was waited for
+	scan   scanner  // of the message at the start of the socket, or of rest
+	seen   int      // bytes of it that were looked at
+	rest   []byte   // the beginning of a large message, taken out of the socket
+	kept   bool     // the service manager has it
+	proved bool     // the client knows the shared key
+	acks   []byte   // of one burst
+	asked  int      // how many they are
+	ids    []uint64 // for resent, of the messages of one burst
+	seq    uint64   // what the Sink said must be on disk for them
+	tried  bool     // whether the rest of the message at the start of the socket was waited for
 }
 
 // errEnd is the orderly end of a connection.
@@ -161,6 +162,7 @@ func (c *Conn) burst(ctx, work context.Context) error {
 		c.scan, c.seen = scanner{}, 0
 		return terr
 	}
+	c.s.resent.add(c.ids, c.seq)
 	if used > 0 {
 		c.s.metrics.bytes.Add(float64(used))
 		if cerr := c.consume(w.buf[:used]); cerr != nil {
@@ -308,7 +310,7 @@ var past = time.Unix(1, 0)
 // messages takes the whole messages off p and hands their entries on, but for the last few, which stay in w. It answers how many bytes
 // they are.
 func (c *Conn) messages(ctx context.Context, w *workspace, p []byte) (used int, err error) {
-	c.acks, c.asked = c.acks[:0], 0
+	c.acks, c.asked, c.ids = c.acks[:0], 0, c.ids[:0]
 	for used < len(p) {
 		done, err := c.scan.scan(p[used:], maxMessage)
 		if err != nil {
@@ -333,9 +335,14 @@ func (c *Conn) message(ctx context.Context, w *workspace, p []byte) error {
 	if err := m.read(p); err != nil {
 		return refuse(err)
 	}
+	id := resentID(&m, p)
+	seq, again := c.s.resent.seq(id)
 	switch {
 	case m.nothing:
 		return nil
+	case again:
+		c.seq = max(c.seq, seq)
+		c.s.metrics.resent.Inc()
 	case m.invalid:
 		c.s.dropped(c, 1, errEntry)
 	case m.packing != "":
@@ -351,6 +358,9 @@ func (c *Conn) message(ctx context.Context, w *workspace, p []byte) error {
 		if err := c.entries(ctx, w, body{tag: m.tag, rest: m.entries, single: m.single, asked: m.chunk != nil}); err != nil {
 			return err
 		}
+	}
+	if id != 0 && !again {
+		c.ids = append(c.ids, id)
 	}
 	if m.chunk != nil {
 		c.acks = appendAck(c.acks, m.chunk)
@@ -521,6 +531,7 @@ func (c *Conn) large(work context.Context) error {
 		c.scan = scanner{}
 		return err
 	}
+	c.s.resent.add(c.ids, c.seq)
 	c.s.metrics.bytes.Add(float64(used))
 	if c.rest = c.rest[used:]; len(c.rest) == 0 {
 		c.rest, c.scan = nil, scanner{}
@@ -547,7 +558,7 @@ func (c *Conn) ack(ctx context.Context) error {
 	}
 	c.s.metrics.acks.Add(float64(c.asked))
 	if cap(c.acks) > 4<<10 {
-		c.acks = nil
+		c.acks, c.ids = nil, nil
 	}
 	return nil
 }

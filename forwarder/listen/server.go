@@ -49,6 +49,7 @@ type Server struct {
 	memory   *memory
 	unpacker unpacker
 	grumble  complaints
+	resent   *resent
 	events   atomic.Int64
 	opening  sync.WaitGroup // addresses that were not tried yet
 	opened   chan struct{}  // closed when all were
@@ -76,7 +77,7 @@ func New(cfg Config, sink Sink, now func() int64, log *slog.Logger, m *Metrics, 
 		inherited = &Sockets{}
 	}
 	return &Server{
-		cfg: cfg, sink: sink, now: now, log: log, metrics: m, inherited: inherited, keeper: keeper, memory: newMemory(),
+		cfg: cfg, sink: sink, now: now, log: log, metrics: m, inherited: inherited, keeper: keeper, memory: newMemory(), resent: newResent(),
 		listeners: map[string]net.Listener{}, missing: map[string]string{}, conns: map[*Conn]struct{}{},
 		opened: make(chan struct{}),
 	}

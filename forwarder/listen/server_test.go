@@ -324,3 +324,43 @@ func TestRoom(t *testing.T) {
 		t.Errorf("%v refused, want 1", n)
 	}
 }
+
+// A Message that comes again, on whatever connection, is acked and not passed on; one that only looks like it is another.
+func TestSentAgain(t *testing.T) {
+	cfg := socket(t)
+	r := start(t, cfg, &sink{}, nil, nil)
+	acked := func(text, chunk string) {
+		t.Helper()
+		c := dial(t, cfg)
+		defer c.Close()
+		send(t, c, event(text, chunk))
+		want := string(appendAck(nil, str(chunk)))
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	const chunk = "cf0BawAAAACsGqNBTZN53Q=="
+	acked("one", chunk)
+	acked("one", chunk)
+	acked("two", chunk)
+	acked("three", "short")
+	acked("three", "short")
+	r.sink.await(t, "one", "two", "three", "three")
+	r.sink.mu.Lock()
+	synced := r.sink.synced
+	r.sink.mu.Unlock()
+	if got := testutil.ToFloat64(r.m.resent); got != 1 || synced != 4 {
+		t.Errorf("%v sent again, synced %d; want 1 and 4", got, synced)
+	}
+	var ids []uint64
+	for i := range len(r.resent.ids) {
+		ids = append(ids, uint64(i)<<1|1)
+	}
+	r.resent.add(ids, 9)
+	acked("one", chunk) // too long ago
+	r.sink.await(t, "one", "two", "three", "three", "one")
+	if got := len(r.resent.seqs); got != len(r.resent.ids) {
+		t.Errorf("%d are known, want %d", got, len(r.resent.ids))
+	}
+}
