@@ -33,8 +33,8 @@ func (l *lane) createContainer(ctx context.Context, seed uint64) error {
 		"-pause-min", (pauses / 20).String(), "-pause-max", pauses.String(), "-seed", strconv.FormatUint(seed, 10)}}
 	if l.subject != Fairlead {
 		spec.Driver = "fluentd"
-		spec.Log = map[string]string{"fluentd-address": l.addresses()[0], "fluentd-async": strconv.FormatBool(l.subject == DockerAsync),
-			"tag": "docker.{{.Name}}"}
+		spec.Log = map[string]string{"fluentd-address": l.driverAddress(), "fluentd-async": strconv.FormatBool(l.subject != DockerSync && l.subject != ThroughSync),
+			"fluentd-request-ack": strconv.FormatBool(l.subject == ThroughAck), "tag": "docker.{{.Name}}"}
 	}
 	var err error
 	if c.id, err = e.Engine.Create(ctx, spec); err != nil {
@@ -44,6 +44,14 @@ func (l *lane) createContainer(ctx context.Context, seed uint64) error {
 	l.ledger.Expect(c.name, 'o')
 	l.ledger.Expect(c.name, 'e')
 	return nil
+}
+
+// driverAddress is what Docker's driver is told: the balancer, or a fairlead on this host.
+func (l *lane) driverAddress() string {
+	if l.subject.through() {
+		return "unix://" + l.socket()
+	}
+	return l.addresses()[0]
 }
 
 // stop asks the writer to end, and tells the ledger how much there is.

@@ -28,7 +28,7 @@ type Daemon struct {
 }
 
 // newDaemon writes the configuration; nothing runs yet. Keys are lines of YAML beyond what a trial always sets.
-func newDaemon(binary, dir string, space *Space, health, to, containers, forward, spool string) (*Daemon, error) {
+func newDaemon(binary, dir string, space *Space, health, to, containers, socket, forward, spool string) (*Daemon, error) {
 	d := &Daemon{binary: binary, dir: dir, space: space, health: health}
 	conf := fmt.Sprintf(`forward: {to: [%s]%s}
 state: {dir: %q}
@@ -37,11 +37,11 @@ sources:
   containers: {enabled: true, root: %q}
   host: {enabled: false}
   journal: {units: []}
-  listen: {tcp: "", unix: ""}
+  listen: {tcp: "", unix: %q}
 health: {listen: %q}
 control: {socket: %q}
 drain: {enabled: false}
-`, to, forward, filepath.Join(dir, "state"), spool, containers, health, filepath.Join(dir, "sock"))
+`, to, forward, filepath.Join(dir, "state"), spool, containers, socket, health, filepath.Join(dir, "sock"))
 	return d, os.WriteFile(d.configPath(), []byte(conf), 0o644)
 }
 

@@ -16,9 +16,7 @@ import (
 // pause lets the world go on for a while. It reports whether the trial goes on.
 func (t *Trial) pause(d time.Duration) bool {
 	t.do(func() error { return pause(t.ctx, d) })
-	if len(t.lanes) > 0 && t.fairlead().daemon != nil && t.fairlead().daemon.proc != nil {
-		t.do(t.alive)
-	}
+	t.do(t.alive)
 	return t.err == nil
 }
 

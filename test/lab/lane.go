@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -16,12 +18,24 @@ import (
 // Subject is who carries the lines.
 type Subject string
 
-// All subjects.
+// All subjects. The last three are Docker's driver with fairlead's listener for an address.
 const (
-	Fairlead    Subject = "fairlead"
-	DockerSync  Subject = "Docker's driver"
-	DockerAsync Subject = "Docker's driver, async"
+	Fairlead     Subject = "fairlead"
+	DockerSync   Subject = "Docker's driver"
+	DockerAsync  Subject = "Docker's driver, async"
+	ThroughSync  Subject = "Docker's driver through fairlead"
+	ThroughAsync Subject = "Docker's driver, async, through fairlead"
+	ThroughAck   Subject = "Docker's driver, async with acks, through fairlead"
 )
+
+// subjects are in the order of the table.
+var subjects = []Subject{Fairlead, DockerSync, DockerAsync, ThroughSync, ThroughAsync, ThroughAck}
+
+// through says that Docker's driver sends to a fairlead.
+func (s Subject) through() bool { return s == ThroughSync || s == ThroughAsync || s == ThroughAck }
+
+// ours says that fairlead answers for what becomes of the lines.
+func (s Subject) ours() bool { return s == Fairlead || s.through() }
 
 // maxBatchFrames is what one fault may repeat.
 const maxBatchFrames = 256
@@ -167,11 +181,57 @@ func (l *lane) reopenBalancer(addr string, o balancer.Options) error {
 	})
 }
 
+// socket is where the lane's fairlead listens to Docker's driver.
+func (l *lane) socket() string {
+	if !l.subject.through() {
+		return ""
+	}
+	return filepath.Join(l.dir, "fluent.sock")
+}
+
+// startFairlead starts the lane's fairlead. Docker's driver does not start a container whose socket takes no connection.
+func (l *lane) startFairlead() error {
+	s, space := l.t.setup, l.t.near
+	if l.subject != Fairlead {
+		space = nil
+	}
+	health := "127.0.0.1:9778"
+	if space == nil || space.net < 0 {
+		var err error
+		if health, err = FreeAddr(); err != nil {
+			return err
+		}
+	}
+	var to []string
+	for _, a := range l.addresses() {
+		to = append(to, fmt.Sprintf("%q", a))
+	}
+	if s.spool == "" {
+		s.spool = "min_free: 0"
+	}
+	var err error
+	if l.daemon, err = newDaemon(l.t.env.Fairlead, l.dir, space, health, strings.Join(to, ", "), filepath.Join(l.dir, "containers"), l.socket(), s.forward, s.spool); err != nil {
+		return err
+	}
+	if err := l.daemon.start(); err != nil || l.subject == Fairlead {
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := net.Dial("unix", l.socket())
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) || !l.t.pause(20*time.Millisecond) {
+			return errors.Join(err, l.t.err)
+		}
+	}
+}
+
 // result is the verdict on the lane, and what else is wrong with it.
 func (l *lane) result() (Result, []string) {
 	r := l.ledger.Result(l.t.over)
 	r.Connections = l.connections()
-	if l.subject != Fairlead {
+	if !l.subject.ours() {
 		return r, nil
 	}
 	problems := l.ledger.Problems()
@@ -182,6 +242,11 @@ func (l *lane) result() (Result, []string) {
 	}
 	if r.Written == 0 {
 		problems = append(problems, "nothing was written, so nothing was tried")
+	}
+	if l.subject != Fairlead {
+		for i := range problems {
+			problems[i] = string(l.subject) + ": " + problems[i]
+		}
 	}
 	return r, problems
 }

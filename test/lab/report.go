@@ -10,8 +10,13 @@ import (
 
 // Failed says that fairlead did not do what it must.
 func (r *Row) Failed() bool {
-	got := r.Results[Fairlead]
-	return r.NotRun == nil && (len(r.Problems) > 0 || got.Lost+got.Misordered+got.Wrong > 0)
+	bad := len(r.Problems)
+	for s, got := range r.Results {
+		if s.ours() {
+			bad += got.Lost + got.Misordered + got.Wrong
+		}
+	}
+	return r.NotRun == nil && bad > 0
 }
 
 // Header is what a report says of its run.
@@ -40,10 +45,13 @@ func Report(w io.Writer, h Header, rows []*Row) error {
 		if r.Failed() || len(r.Slow) > 0 {
 			failed++
 		}
-		got := r.Results[Fairlead]
-		total.Written += got.Written
-		total.Lost += got.Lost
-		total.Repeated += got.Repeated
+		for s, got := range r.Results {
+			if s.ours() {
+				total.Written += got.Written
+				total.Lost += got.Lost
+				total.Repeated += got.Repeated
+			}
+		}
 	}
 	fmt.Fprintf(&b, "# Reliability\n\nWritten by `%s`; do not edit. %d scenarios: %d failed, %d not run. fairlead: %d events, %d lost, %d repeated.\n\n",
 		h.Command, len(rows), failed, notRun, total.Written, total.Lost, total.Repeated)
@@ -101,15 +109,17 @@ func besideDocker(b *strings.Builder, rows []*Row) {
 		}
 		if !head {
 			head = true
-			b.WriteString("\n## Beside Docker's own driver\n\nThe same program in three containers of the real engine, with the same pauses, at the same time: `json-file` read by fairlead, and the\n" +
-				"`fluentd` driver with `fluentd-async` false and true, each with a receiver and a balancer of its own.\n\n" +
+			b.WriteString("\n## Beside Docker's own driver\n\nThe same program in six containers of the real engine, with the same pauses, at the same time: `json-file` read by fairlead; the\n" +
+				"`fluentd` driver alone, with `fluentd-async` false and true; and the same driver with fairlead's unix socket for its `fluentd-address`, with\n" +
+				"`fluentd-async` false and true, and with `fluentd-request-ack` beside the latter. Each has a receiver and a balancer of its own, and each fairlead in the table is a\n" +
+				"process of its own: what is lost, out of order or changed on the way through one of them fails the row.\n\n" +
 				"| scenario | | events | lost | repeated | delay p50 | delay p99 | longest | reconnects |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 		}
 		if r.NotRun != nil {
 			fmt.Fprintf(b, "| %s | not run: %s |\n", r.Name, cell(r.NotRun.Error()))
 			continue
 		}
-		for _, s := range []Subject{Fairlead, DockerSync, DockerAsync} {
+		for _, s := range subjects {
 			got, ok := r.Results[s]
 			if !ok {
 				continue
@@ -166,9 +176,9 @@ func (r *Row) String() string {
 	}
 	s := fmt.Sprintf("%-40s %-6s events %d, lost %d, repeated %d, delay p50 %s, p99 %s, longest %s, caught up after %s, reconnects %d (%s)", r.Name, verdict,
 		got.Written, got.Lost, got.Repeated, short(got.P50), short(got.P99), short(got.Max), short(got.CaughtUp), max(got.Connections-1, 0), r.Took.Round(time.Second))
-	for _, d := range []Subject{DockerSync, DockerAsync} {
+	for _, d := range subjects[1:] {
 		if got, ok := r.Results[d]; ok {
-			s += fmt.Sprintf("\n    %-24s events %d, lost %d, repeated %d, p99 %s, reconnects %d", d, got.Written, got.Lost, got.Repeated, short(got.P99), max(got.Connections-1, 0))
+			s += fmt.Sprintf("\n    %-48s events %d, lost %d, repeated %d, p99 %s, reconnects %d", d, got.Written, got.Lost, got.Repeated, short(got.P99), max(got.Connections-1, 0))
 		}
 	}
 	for _, p := range slices.Concat(r.Problems, r.Slow) {

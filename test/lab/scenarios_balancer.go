@@ -57,6 +57,9 @@ var balancerScenarios = []Scenario{
 			}
 			t.ends()
 		}},
+	{Name: "connections cut after a while", recovers: soon, What: "each connection is cut with RST after 2 to 6 kB, in the middle of a message",
+		setup: setup{balancer: &balancer.Options{Mode: balancer.RST, CutAfter: 4_000}, containers: true, pauses: 400 * time.Millisecond},
+		run:   func(t *Trial) { t.pause(20 * time.Second); t.balance(balancer.Options{}); t.ends() }},
 	{Name: "heartbeat within the idle timeout", Quick: true, What: "heartbeat 1 s, idle timeout 3 s, swallowed after it; 12 s of silence between two runs of lines: the connection must stand",
 		setup: setup{balancer: &balancer.Options{Idle: 3 * time.Second, Mode: balancer.Silent}, forward: ", heartbeat: 1s", rate: 40},
 		run: func(t *Trial) {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,12 +159,11 @@ func (t *Trial) begin() error {
 	if err := t.makeSpaces(); err != nil {
 		return &cannotRunError{err}
 	}
-	subjects := []Subject{Fairlead}
-	if t.setup.containers {
-		subjects = append(subjects, DockerSync, DockerAsync)
-	}
 	seed := t.rnd.Uint64()
 	for i, s := range subjects {
+		if s != Fairlead && !t.setup.containers {
+			break
+		}
 		l := &lane{t: t, subject: s, ledger: NewLedger(), chunks: map[string]bool{}, dir: filepath.Join(t.dir, fmt.Sprintf("%s-%d", filepath.Base(t.dir), i))}
 		t.lanes = append(t.lanes, l)
 		if err := os.Mkdir(l.dir, 0o755); err != nil {
@@ -180,8 +178,15 @@ func (t *Trial) begin() error {
 			}
 		}
 	}
-	if err := t.startFairlead(); err != nil {
+	if err := t.prepareNear(); err != nil {
 		return err
+	}
+	for _, l := range t.lanes {
+		if l.subject.ours() {
+			if err := l.startFairlead(); err != nil {
+				return err
+			}
+		}
 	}
 	return t.startWriters()
 }
@@ -221,7 +226,8 @@ func (t *Trial) makeSpaces() error {
 
 func (t *Trial) fairlead() *lane { return t.lanes[0] }
 
-func (t *Trial) startFairlead() error {
+// prepareNear makes what the fairlead that tails files sees of the machine.
+func (t *Trial) prepareNear() error {
 	l, s := t.fairlead(), t.setup
 	containers, state := filepath.Join(l.dir, "containers"), filepath.Join(l.dir, "state")
 	if err := errors.Join(os.MkdirAll(containers, 0o755), os.MkdirAll(state, 0o755)); err != nil {
@@ -270,25 +276,7 @@ func (t *Trial) startFairlead() error {
 			return &cannotRunError{err}
 		}
 	}
-	health := "127.0.0.1:9778"
-	if t.near == nil || t.near.net < 0 {
-		var err error
-		if health, err = FreeAddr(); err != nil {
-			return err
-		}
-	}
-	var to []string
-	for _, a := range l.addresses() {
-		to = append(to, fmt.Sprintf("%q", a))
-	}
-	if s.spool == "" {
-		s.spool = "min_free: 0"
-	}
-	var err error
-	if l.daemon, err = newDaemon(t.env.Fairlead, l.dir, t.near, health, strings.Join(to, ", "), containers, s.forward, s.spool); err != nil {
-		return err
-	}
-	return l.daemon.start()
+	return nil
 }
 
 // startWriters starts four files or the containers.
@@ -357,26 +345,37 @@ func (t *Trial) finish(row *Row) {
 		return
 	}
 	t.do(t.alive)
-	t.do(func() error { return t.fairlead().daemon.books(t.ctx) })
-	t.do(t.fairlead().daemon.stop)
+	t.each(func(l *lane) error {
+		if l.daemon == nil {
+			return nil
+		}
+		if err := l.daemon.books(t.ctx); err != nil {
+			return err
+		}
+		return l.daemon.stop()
+	})
 	for _, l := range t.lanes {
-		r, problems := l.result()
-		row.Results[l.subject] = r
+		got, problems := l.result()
+		row.Results[l.subject] = got
 		row.Problems = append(row.Problems, problems...)
-	}
-	got := row.Results[Fairlead]
-	if row.delay > 0 && got.Max > row.delay {
-		row.Slow = append(row.Slow, fmt.Sprintf("an event took %s, want at most %s", short(got.Max), short(row.delay)))
-	}
-	if row.recovers > 0 && got.CaughtUp > row.recovers {
-		row.Slow = append(row.Slow, fmt.Sprintf("caught up %s after the fault, want at most %s", short(got.CaughtUp), short(row.recovers)))
+		if !l.subject.ours() {
+			continue
+		}
+		if row.delay > 0 && got.Max > row.delay {
+			row.Slow = append(row.Slow, fmt.Sprintf("%s: an event took %s, want at most %s", l.subject, short(got.Max), short(row.delay)))
+		}
+		if row.recovers > 0 && got.CaughtUp > row.recovers {
+			row.Slow = append(row.Slow, fmt.Sprintf("%s: caught up %s after the fault, want at most %s", l.subject, short(got.CaughtUp), short(row.recovers)))
+		}
 	}
 }
 
-// alive is an error if fairlead has ended by itself.
+// alive is an error if a fairlead has ended by itself.
 func (t *Trial) alive() error {
-	if d := t.fairlead().daemon; d.proc.Died() {
-		return fmt.Errorf("fairlead ended by itself: %w", d.proc.Err())
+	for _, l := range t.lanes {
+		if d := l.daemon; d != nil && d.proc != nil && d.proc.Died() {
+			return fmt.Errorf("%s: fairlead ended by itself: %w", l.subject, d.proc.Err())
+		}
 	}
 	return nil
 }
@@ -392,7 +391,7 @@ func (t *Trial) close(row *Row) error {
 	}
 	for _, l := range t.lanes {
 		if l.daemon != nil && l.daemon.proc != nil && (t.err != nil || len(row.Problems) > 0) {
-			t.log("log of fairlead, its end:\n%s", l.daemon.logTail(40))
+			t.log("%s: the log of fairlead, its end:\n%s", l.subject, l.daemon.logTail(40))
 		}
 		errs = append(errs, l.close(ctx))
 	}
