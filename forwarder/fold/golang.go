@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // golang knows that a dying Go program writes its panic below whatever it logged last; and the reports of the race detector.
-var golang = &language{name: "go", opens: goOpens, first: "pfrSgh=", takes: goTakes, joins: goJoins, traits: goTraits}
+var golang = &language{name: "go", opens: goOpens, first: "pfrSghu=", takes: goTakes, joins: goJoins, traits: goTraits}
 
 const (
 	_ uint8 = iota
@@ -48,6 +48,10 @@ func goOpens(l *line) uint8 {
 		}
 	case 'g':
 		return goJoins(l)
+	case 'u':
+		if bytes.HasPrefix(b, []byte("unexpected fault address 0x")) {
+			return goCrash
+		}
 	case 'h':
 		if bytes.HasPrefix(b, []byte("http: panic serving ")) {
 			return goServe

@@ -21,7 +21,7 @@ func (s *Stream) holdable(e *event) bool {
 
 // breaks says that s.line surely begins something, so that it is no line of a message.
 func (s *Stream) breaks() bool {
-	if s.line.shape == shapeRequest {
+	if s.line.shape == shapeRequest || isAccess(s.line.msg) {
 		return true
 	}
 	lang, state := s.opens(false)

@@ -135,7 +135,7 @@ func (s *Stream) takes(e *event) bool {
 		e.rule = "prefix-continuation"
 		return true
 	}
-	if gap >= shortWait || !s.learned.prefixes() || gap >= s.f.apart && (l.shape == shapeEmpty || l.pre.kind == weak || isStructured(l.msg)) {
+	if gap >= shortWait || !s.learned.prefixes() || isAccess(l.msg) || gap >= s.f.apart && (l.shape == shapeEmpty || l.pre.kind == weak || isStructured(l.msg)) {
 		return false
 	}
 	if lang, state := s.opens(false); lang != nil {

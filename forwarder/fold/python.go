@@ -3,7 +3,7 @@ package fold
 import "bytes"
 
 // python knows tracebacks with their chains and groups, what announces them, and the warnings of two lines.
-var python = &language{name: "python", opens: pythonOpens, first: " TEPF-/<s.Smc", takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
+var python = &language{name: "python", opens: pythonOpens, first: " TEPFI-/<s.Smc", takes: pythonTakes, joins: pythonJoins, traits: pythonTraits}
 
 // The states are saved: add new ones at the end.
 const (
@@ -67,7 +67,12 @@ func pythonOpens(l *line) uint8 {
 			return pythonAnnounced
 		}
 	case 'E':
-		if bytes.HasPrefix(b, []byte("Exception in thread ")) && endsInColon(b) && b[20] != '"' || bytes.HasPrefix(b, []byte("Exception ignored ")) {
+		if bytes.HasPrefix(b, []byte("Exception in thread ")) && endsInColon(b) && b[20] != '"' || bytes.HasPrefix(b, []byte("Exception ignored ")) ||
+			bytes.HasPrefix(b, []byte("Exception in callback ")) || bytes.HasPrefix(b, []byte("Error handling request")) { // asyncio, aiohttp
+			return pythonAnnounced
+		}
+	case 'I':
+		if bytes.HasPrefix(b, []byte("Internal Server Error: /")) { // Django
 			return pythonAnnounced
 		}
 	case 'P':
@@ -176,7 +181,7 @@ func pythonTakes(state uint8, l *line) (uint8, limit) {
 			return pythonFrames, waits
 		case bytes.HasPrefix(b, groupHead):
 			return pythonGroup, waits
-		case bytes.HasPrefix(b, []byte("future: ")):
+		case bytes.HasPrefix(b, []byte("future: ")), bytes.HasPrefix(b, []byte("handle: <")):
 			return pythonAnnounced, later
 		}
 	case pythonWarning:

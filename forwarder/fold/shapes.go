@@ -68,6 +68,8 @@ func shapeOf(b []byte) shape {
 			return shapeFrom
 		case bytes.HasPrefix(b, []byte("\t ... ")) && bytes.HasSuffix(b, []byte(" levels...")):
 			return shapeLevels
+		case last == '\'' && isFrame(b): // of Rack and Sinatra
+			return shapeFrame
 		}
 		return indentedShape(b)
 	case c >= 'A' && c <= 'Z':
@@ -107,6 +109,10 @@ func shapeOf(b []byte) shape {
 		}
 		if endsInClass(b) {
 			return shapeSuffix
+		}
+	case ':':
+		if isSinatra(b) {
+			return shapeColon
 		}
 	case '!':
 		if n < 40 && bytes.HasSuffix(b, []byte(" aborted!")) && bytes.Count(b, []byte(" ")) == 1 {
@@ -268,6 +274,17 @@ func isCrash(b []byte) bool {
 	return endsInClass(b) || bytes.HasSuffix(b, []byte("': unhandled exception"))
 }
 
+// isSinatra knows "2026-11-21 09:15:36 - Class - message:".
+func isSinatra(b []byte) bool {
+	const stamp = "2026-11-21 09:15:36 - "
+	if len(b) < len(stamp)+6 || !isDigit(b[0]) || b[4] != '-' || b[7] != '-' || b[10] != ' ' || b[13] != ':' || b[16] != ':' || string(b[19:22]) != " - " {
+		return false
+	}
+	b = b[len(stamp):]
+	n := constant(b)
+	return n > 0 && bytes.HasPrefix(b[n:], []byte(" - "))
+}
+
 // endsInClass knows "message (Class)".
 func endsInClass(b []byte) bool {
 	i := bytes.LastIndexByte(b, '(')
@@ -305,6 +322,22 @@ func isStructured(b []byte) bool {
 		return b[1] == '"' && b[n-1] == '}'
 	case b[0] == 't' || b[0] == 'l':
 		return bytes.HasPrefix(b, []byte("time=")) || bytes.HasPrefix(b, []byte("ts=")) || bytes.HasPrefix(b, []byte("level="))
+	}
+	return false
+}
+
+// isAccess knows a line of a web server's access log by its time, 21/Nov/2026:09:15:36, which no logger writes before a message.
+func isAccess(b []byte) bool {
+	b = b[:min(len(b), 256)]
+	for i := 2; i+15 <= len(b); i++ {
+		n := bytes.IndexByte(b[i:], '/')
+		if n < 0 {
+			return false
+		}
+		i += n
+		if i+15 <= len(b) && b[i+4] == '/' && b[i+9] == ':' && digits(b[i-2:], 2) && isMonth(b[i+1:]) && digits(b[i+5:], 4) && hhmmss(b[i+10:]) > 0 {
+			return true
+		}
 	}
 	return false
 }
