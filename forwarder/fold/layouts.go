@@ -16,7 +16,7 @@ const (
 	netConsole                   // fail: Shop.Cart[0]
 	threadName                   // [main] INFO com.acme.Foo - message
 	nest                         // [Nest] 7  - 11/21/2026, 9:31:34 AM
-	levelTag                     // [ERROR] message, [INFO  tank] message
+	levelTag                     // [ERROR] message, [INFO  tank] message, [error] message
 	levelThread                  // ERROR [main] message
 )
 
@@ -175,12 +175,21 @@ func bracketPrefix(b []byte) prefix {
 		return weakAt(weekday, after)
 	case string(in) == "Nest" && after < len(b) && isDigit(b[after]):
 		return weakAt(nest, after)
-	case isLevel(in) > 0 && (isLevel(in) == len(in) || in[isLevel(in)] == ' '):
+	case isLevel(in) > 0 && (isLevel(in) == len(in) || in[isLevel(in)] == ' '), isLevelSmall(in):
 		return weakAt(levelTag, after)
 	case after < len(b) && isLevel(b[after:]) > 0 && after+isLevel(b[after:]) < len(b) && b[after+isLevel(b[after:])] == ' ':
 		return weakAt(threadName, after)
 	}
 	return prefix{}
+}
+
+// isLevelSmall knows the levels of Play and sbt.
+func isLevelSmall(b []byte) bool {
+	switch string(b) {
+	case "trace", "debug", "info", "warn", "error":
+		return true
+	}
+	return false
 }
 
 func isLevelShort(b []byte) bool {

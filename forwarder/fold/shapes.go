@@ -54,6 +54,8 @@ func shapeOf(b []byte) shape {
 	switch c := b[0]; {
 	case c == ' ':
 		switch {
+		case n > 2 && b[1] >= 0x80: // " ⨯ Error: text" of Next.js
+			return shapeOther
 		case n == 2 && b[1] == ' ':
 			return shapeBlank
 		case isSource(b):
@@ -64,7 +66,7 @@ func shapeOf(b []byte) shape {
 		return indentedShape(b)
 	case c == '\t':
 		switch {
-		case bytes.HasPrefix(b, []byte("\tfrom ")):
+		case bytes.HasPrefix(b, []byte("\tfrom ")) && hasLineNumber(b):
 			return shapeFrom
 		case bytes.HasPrefix(b, []byte("\t ... ")) && bytes.HasSuffix(b, []byte(" levels...")):
 			return shapeLevels
@@ -262,6 +264,16 @@ func numbered(b []byte) int {
 		return 0
 	}
 	return i - 1
+}
+
+// hasLineNumber knows ":15" anywhere in b.
+func hasLineNumber(b []byte) bool {
+	for i := range len(b) - 1 {
+		if b[i] == ':' && isDigit(b[i+1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCrash knows the first line of a crash, "file:8:in `m': message (Class)". A frame at its start is what counts: the class
