@@ -177,6 +177,7 @@ func TestMessages(t *testing.T) {
 		{"zstd", array(str("t"), msgp.AppendBytes(nil, zstandard(packed)), options("c", "zstd")), append(slices.Clone(both), ack("c")), ""},
 		{"gzip cut off", array(str("t"), msgp.AppendBytes(nil, gzipped(packed)[:20]), options("c", "gzip")), nil, "gzip: unexpected EOF"},
 		{"gzip bomb", array(str("t"), msgp.AppendBytes(nil, gzipped(bytes.Repeat([]byte{0x92, 0, 0x80}, 3<<20))), options("c", "gzip")), nil, errBomb.Error()},
+		{"gzip of no events", array(str("t"), msgp.AppendBytes(nil, gzipped(make([]byte, 2000))), options("c", "gzip")), nil, errNoEvents.Error()},
 		{"zstd bomb", array(str("t"), msgp.AppendBytes(nil, zstandard(bytes.Repeat([]byte{0x92, 0, 0x80}, 3<<20))), options("c", "zstd")), nil, errBomb.Error()},
 		{"unknown compression", array(str("t"), msgp.AppendBytes(nil, packed), options("c", "lz4")), nil, "lz4"},
 		{"http", []byte("GET / HTTP/1.1\r\n"), nil, errNotForward.Error()},

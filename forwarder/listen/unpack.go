@@ -16,11 +16,15 @@ const (
 	maxUnpacked = 256 << 20
 	maxRatio    = 500
 	freeRatio   = 4 << 20 // up to here the ratio does not count
+	maxNoEvents = 1000    // entries that are none: what is full of them is no log, and would be looked at byte by byte
 	windowBytes = 256 << 10
 	zstdWindow  = 8 << 20 // what compressors use up to level 19; a larger one would be memory that the peer chooses
 )
 
-var errBomb = errors.New("compressed body unpacks to more than it may")
+var (
+	errBomb     = errors.New("compressed body unpacks to more than it may")
+	errNoEvents = errors.New("compressed body holds no events")
+)
 
 // unpacker unpacks bodies, one at a time for all connections. The text is never there as a whole.
 type unpacker struct {
@@ -46,7 +50,7 @@ func (u *unpacker) each(packing string, packed []byte, f func(entries []byte) er
 	if u.window == nil {
 		u.window = make([]byte, windowBytes)
 	}
-	have, total := 0, 0
+	have, total, none := 0, 0, 0
 	var s scanner
 	for {
 		n, err := io.ReadFull(r, u.window[have:])
@@ -73,8 +77,13 @@ func (u *unpacker) each(packing string, packed []byte, f func(entries []byte) er
 			if !done {
 				break
 			}
+			if k, _, n, _ := head(u.window[whole:]); k != kindArray || n < 2 {
+				if none++; none > maxNoEvents {
+					return 0, errNoEvents
+				}
+			}
 			whole += s.at
-			s = scanner{}
+			s.reset()
 		}
 		if whole > 0 {
 			if err := f(u.window[:whole]); err != nil {

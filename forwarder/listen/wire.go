@@ -96,6 +96,9 @@ type scanner struct {
 	left  [maxDepth]int // values that are still to come, by depth
 }
 
+// reset makes it ready for the next value. What is left from before is overwritten as it is used.
+func (s *scanner) reset() { s.at, s.need, s.depth = 0, 0, 0 }
+
 // scan looks at p, which begins where the value does. It answers true when the value is whole; at is then its end.
 func (s *scanner) scan(p []byte, limit int) (bool, error) {
 	if s.at == 0 && s.depth == 0 {
