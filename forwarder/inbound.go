@@ -293,6 +293,12 @@ func (in *inbound) builder(tag []byte) *inBuilder {
 	b := in.builders[string(tag)]
 	if b == nil {
 		if len(in.builders) >= inTags {
+			if len(in.active) >= inTags/2 { // or the same would be looked through for each further tag
+				for _, o := range in.active {
+					in.seal(o)
+				}
+				in.active = in.active[:0]
+			}
 			for t, o := range in.builders {
 				if !o.active {
 					delete(in.builders, t)
@@ -337,6 +343,9 @@ func (in *inbound) seal(b *inBuilder) {
 func (in *inbound) endBatch(entries []listen.Entry, upto uint64) {
 	in.bound()
 	in.retain()
+	if len(in.waiting) > inStreams {
+		in.dropIdle()
+	}
 	for _, b := range in.active {
 		in.seal(b)
 	}
@@ -366,8 +375,15 @@ func (in *inbound) retain() {
 	}
 }
 
-// bound forces events out where all folds together hold too much.
+// bound forces events out where all folds together hold too much, and ends those of all streams where lines of too many pend.
 func (in *inbound) bound() {
+	if len(in.waiting) > inStreams {
+		in.metrics.foldForced.Add(float64(len(in.waiting)))
+		for _, st := range in.waiting {
+			st.fold.Flush(st.emit)
+			st.touch(in)
+		}
+	}
 	for _, st := range in.touched {
 		in.pending += st.fold.Pending() - st.pending
 		st.pending = st.fold.Pending()

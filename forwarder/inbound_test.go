@@ -186,3 +186,35 @@ func TestInboundWholeSeconds(t *testing.T) {
 	l.await("c1", railsTrace)
 	l.balanced()
 }
+
+// More containers than any host has, each with a tag of its own and a line that waits in its fold: what they cost is bounded, and no
+// batch looks through all of them for each of its lines.
+func TestInboundManyStreams(t *testing.T) {
+	l := listening(t)
+	f := l.client(fluentlogger.Config{})
+	const n = 3 * inStreams
+	var most int
+	for i := range n {
+		if err := f.PostWithTime(fmt.Sprint("app.", i), time.Now(), docker(fmt.Sprint("c", i), "stdout", "RuntimeError: boom")); err != nil {
+			t.Fatal(err)
+		}
+		if i%500 == 0 {
+			l.f.in.mu.Lock()
+			most = max(most, len(l.f.in.waiting))
+			l.f.in.mu.Unlock()
+		}
+	}
+	for _, i := range []int{0, n / 2, n - 1} {
+		l.await(fmt.Sprint("c", i), "RuntimeError: boom")
+	}
+	l.balanced()
+	if most > inStreams+1000 { // and a burst
+		t.Errorf("lines of %d streams waited, want at most %d", most, inStreams)
+	}
+	l.until("streams are forgotten", func() bool {
+		l.f.in.mu.Lock()
+		defer l.f.in.mu.Unlock()
+		l.f.in.sweep(l.f.in.now())
+		return len(l.f.in.streams) <= inStreams
+	})
+}
