@@ -33,7 +33,7 @@ const rotatedAge = time.Minute
 
 // cleanupHost is the surroundings of a clean-up, without a daemon.
 func cleanupHost(c Config) cleanup.Host {
-	h := cleanup.Host{StateDir: c.State.Dir, SpoolDir: c.Forwarder.Spool.Dir, ECS: ecsTasks}
+	h := cleanup.Host{StateDir: c.State.Dir, Machine: machine("/"), SpoolDir: c.Forwarder.Spool.Dir, ECS: ecsTasks}
 	if _, err := os.Stat(journalDir); err == nil {
 		h.Journal = journalDir
 	}

@@ -48,6 +48,7 @@ func New(cfg Config, host Host, log *slog.Logger, r prometheus.Registerer) *Clea
 		cfg: cfg, policy: cfg.policy(), host: host, log: log.With("component", "cleanup"), state: stateOf(host.StateDir), gauge: newGauge(host), now: now,
 		used: map[string]bool{}, culprits: map[string]bool{}, status: Status{DryRun: cfg.DryRun, Failing: []plan.Culprit{}, Pressure: []plan.Pressed{}},
 	}
+	c.state.machine = host.Machine
 	c.closing, c.end = context.WithCancel(context.Background())
 	c.open = func() (engine, error) { return openDocker(host.Docker) }
 	c.metrics = newMetrics(r, c.gauge)

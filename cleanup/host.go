@@ -27,6 +27,7 @@ const (
 type Host struct {
 	Docker   string // host of the engine as in DOCKER_HOST; "": that, or the usual socket
 	StateDir string // of the daemon; a folder in it is ours
+	Machine  string // tells this host from others: what was seen on another, and came in an image of it, was not seen here
 	SpoolDir string
 	Journal  string // where journald keeps its files
 

@@ -61,4 +61,4 @@ type Status struct {
 	Disks          []DiskStatus   `json:"disks"`
 }
 
-func stateOf(dir string) state { return state{filepath.Join(dir, "cleanup")} }
+func stateOf(dir string) state { return state{dir: filepath.Join(dir, "cleanup")} }

@@ -22,7 +22,10 @@ import (
 const memoryVersion = 1
 
 // state is our folder on disk.
-type state struct{ dir string }
+type state struct {
+	dir     string
+	machine string // this host
+}
 
 func (s state) path(name string) string { return filepath.Join(s.dir, name) }
 
@@ -63,7 +66,8 @@ func (s state) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 type remembered struct {
-	Version int `json:"version"`
+	Version int    `json:"version"`
+	Machine string `json:"machine,omitempty"`
 	plan.Memory
 }
 
@@ -83,12 +87,15 @@ func (s state) load() (plan.Memory, error) {
 	if r.Version != memoryVersion {
 		return plan.Memory{}, fmt.Errorf("read %s: version %d is not %d (all ages are counted anew)", s.path("seen.json"), r.Version, memoryVersion)
 	}
+	if r.Machine != s.machine { // what must not go is no different there; what has waited there has not here
+		return plan.Memory{Shared: r.Shared, Left: r.Left}, nil
+	}
 	return r.Memory, nil
 }
 
 // save puts the memory in the place of the former one, whole or not at all.
 func (s state) save(m plan.Memory) (err error) {
-	text, err := json.Marshal(remembered{memoryVersion, m})
+	text, err := json.Marshal(remembered{memoryVersion, s.machine, m})
 	if err != nil {
 		return err
 	}

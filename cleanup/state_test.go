@@ -32,6 +32,16 @@ func TestMemoryOnDisk(t *testing.T) {
 	if got, err := s.load(); err != nil || got.Volumes["v"] != m.Volumes["v"] {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// An image of this host starts as another one. What it must not touch it still knows.
+	m.Shared, m.Left = map[string]time.Time{"s": time.Unix(5, 0).UTC()}, map[string]time.Time{"l": time.Unix(5, 0).UTC()}
+	if err := s.save(m); err != nil {
+		t.Fatal(err)
+	}
+	other := s
+	other.machine = "another"
+	if got, err := other.load(); err != nil || len(got.Volumes) > 0 || len(got.Shared) != 1 || len(got.Left) != 1 {
+		t.Errorf("on another host: %+v, %v", got, err)
+	}
 	// What cannot be understood is as nothing, and says so.
 	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"volumes":7}`} {
 		if err := os.WriteFile(s.path("seen.json"), []byte(text), 0o600); err != nil {
