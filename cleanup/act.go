@@ -239,11 +239,11 @@ func (c *Cleaner) checkVolume(ctx context.Context, w *plan.World, m *plan.Memory
 	now := &plan.World{Engine: plan.Engine{Warnings: l.warnings}}
 	// Any container of the task definition may be about to use the volume of a task, so for those all are listed; for an anonymous one it
 	// is enough to see who uses it.
-	var filter []string
+	var of []string
 	if plan.Anonymous(item.ID) {
-		filter = []string{"volume", item.ID}
+		of = []string{item.ID, item.Volume.Mountpoint}
 	}
-	if now.Containers, err = c.docker.containers(ctx, filter...); err != nil {
+	if now.Containers, err = c.docker.containers(ctx, of...); err != nil {
 		return err
 	}
 	// The volume itself comes last: a container that came and went meanwhile has left its trace in it.
@@ -339,7 +339,7 @@ func (c *Cleaner) plainVolumes(ctx context.Context, w *plan.World, id string, in
 			return false, nil
 		}
 		for i := range w.Containers {
-			if o := &w.Containers[i]; o.ID != id && slices.Contains(o.Volumes, name) {
+			if o := &w.Containers[i]; o.ID != id && slices.Contains(o.Uses(), name) {
 				return false, nil
 			}
 		}

@@ -26,8 +26,8 @@ type engine interface {
 	volumes(ctx context.Context) (list []plan.Volume, warnings []string, err error)
 	// volume answers the volume, used or not.
 	volume(ctx context.Context, name string) (plan.Volume, error)
-	// containers lists them in all states; a filter is one of Docker's, as "volume", NAME.
-	containers(ctx context.Context, filter ...string) ([]plan.Container, error)
+	// containers lists them in all states: those that mount one of the volumes, by name or by path, or all.
+	containers(ctx context.Context, volumes ...string) ([]plan.Container, error)
 	images(ctx context.Context) ([]plan.Image, error)
 	inspect(ctx context.Context, id string) (inspected, error)
 	inspectImage(ctx context.Context, id string) (i plan.Image, tagged time.Time, err error)
@@ -137,12 +137,12 @@ func newVolume(v *volume.Volume) plan.Volume {
 	return plan.Volume{Name: v.Name, Driver: v.Driver, Scope: v.Scope, Mountpoint: v.Mountpoint, CreatedAt: v.CreatedAt, Labels: v.Labels, Options: v.Options}
 }
 
-func (d *docker) containers(ctx context.Context, filter ...string) ([]plan.Container, error) {
+func (d *docker) containers(ctx context.Context, volumes ...string) ([]plan.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	options := client.ContainerListOptions{All: true}
-	if len(filter) == 2 {
-		options.Filters = client.Filters{}.Add(filter[0], filter[1])
+	if len(volumes) > 0 {
+		options.Filters = client.Filters{}.Add("volume", volumes...)
 	}
 	r, err := d.c.ContainerList(ctx, options)
 	if err != nil {
@@ -161,8 +161,11 @@ func newContainer(s *container.Summary) plan.Container {
 		c.Name = strings.TrimPrefix(s.Names[0], "/")
 	}
 	for _, m := range s.Mounts {
-		if m.Type == "volume" && m.Name != "" {
+		switch {
+		case m.Type == "volume" && m.Name != "":
 			c.Volumes = append(c.Volumes, m.Name)
+		case m.Type == "bind":
+			c.Binds = append(c.Binds, m.Source)
 		}
 	}
 	return c

@@ -211,13 +211,15 @@ func (f *fake) volume(ctx context.Context, name string) (plan.Volume, error) {
 	return plan.Volume{}, errGone
 }
 
-func (f *fake) containers(ctx context.Context, filter ...string) ([]plan.Container, error) {
+func (f *fake) containers(ctx context.Context, volumes ...string) ([]plan.Container, error) {
 	if err := f.call(ctx); err != nil {
 		return nil, err
 	}
 	list := slices.Clone(f.containers_)
-	if len(filter) == 2 {
-		list = slices.DeleteFunc(list, func(c plan.Container) bool { return !slices.Contains(c.Volumes, filter[1]) })
+	if len(volumes) > 0 {
+		list = slices.DeleteFunc(list, func(c plan.Container) bool {
+			return !slices.ContainsFunc(volumes, func(v string) bool { return slices.Contains(c.Volumes, v) || slices.Contains(c.Binds, v) })
+		})
 	}
 	return list, nil
 }

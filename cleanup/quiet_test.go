@@ -31,9 +31,9 @@ func (c counted) volumes(ctx context.Context) ([]plan.Volume, []string, error) {
 	return c.engine.volumes(ctx)
 }
 
-func (c counted) containers(ctx context.Context, filter ...string) ([]plan.Container, error) {
+func (c counted) containers(ctx context.Context, volumes ...string) ([]plan.Container, error) {
 	c.calls.Add(1)
-	return c.engine.containers(ctx, filter...)
+	return c.engine.containers(ctx, volumes...)
 }
 
 func (c counted) images(ctx context.Context) ([]plan.Image, error) {

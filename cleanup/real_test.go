@@ -106,6 +106,9 @@ func TestVolumeLaw(t *testing.T) {
 	task := "ecs-web-3-data-0123456789abcdef0100"
 	e.createVolume(client.VolumeCreateOptions{Name: task})
 	garbage := []string{anonymous(), anonymous(), e.createVolume(client.VolumeCreateOptions{Name: "tmp-1"})}
+	byPath := anonymous()
+	e.run(spec{noStart: true, volumes: []string{filepath.Join(e.root(), "volumes", byPath, "_data") + ":/by-path"}})
+	keep[byPath] = "mounted by its path"
 	left := e.run(spec{bytes: 1 << 20})
 	garbage = append(garbage, e.mounts(left)...)
 	e.removeContainer(left)

@@ -164,6 +164,22 @@ func (t *Task) starting() bool { return t.Known != "RUNNING" && t.Known != "STOP
 // alive is a task that may have containers started, or have some that others of it need.
 func (t *Task) alive() bool { return t.Known != "STOPPED" }
 
+// Uses names the volumes that it refers to. Who mounts the folder of one by its path uses it too, and the engine does not know; the name in the path
+// alone has to do, since the engine's folder may be reached by several.
+func (c *Container) Uses() []string {
+	list := slices.Clip(c.Volumes)
+	for _, path := range c.Binds {
+		folder := ""
+		for name := range strings.SplitSeq(path, "/") {
+			if folder == "volumes" {
+				list = append(list, name)
+			}
+			folder = name
+		}
+	}
+	return list
+}
+
 func (c *Container) isECS() bool { return c.Labels[labelTask] != "" || c.Labels[labelFamily] != "" }
 
 // stopped are the states in which a container does nothing. One that was created and never started may be about to be.

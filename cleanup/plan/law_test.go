@@ -168,13 +168,15 @@ func (h *host) has(name string) *hostVolume {
 	return nil
 }
 
+// refers says whether the engine knows of a container that uses the volume.
+func (h *host) refers(name string) bool {
+	return slices.ContainsFunc(h.containers, func(c Container) bool { return slices.Contains(c.Volumes, name) })
+}
+
 func (h *host) used(name string) bool {
-	for i := range h.containers {
-		if slices.Contains(h.containers[i].Volumes, name) {
-			return true
-		}
-	}
-	return false
+	return h.refers(name) || slices.ContainsFunc(h.containers, func(c Container) bool {
+		return slices.Contains(c.Binds, "/var/lib/docker/volumes/"+name+"/_data") || slices.Contains(c.Binds, "/data/volumes/volumes/"+name)
+	})
 }
 
 func (h *host) pass(d time.Duration) {
@@ -267,6 +269,10 @@ func (h *host) start() {
 	if len(h.volumes) > 0 && h.IntN(2) == 0 {
 		c.Volumes = append(c.Volumes, h.volumes[h.IntN(len(h.volumes))].Name)
 	}
+	if len(h.volumes) > 0 && h.IntN(8) == 0 {
+		name := h.volumes[h.IntN(len(h.volumes))].Name
+		c.Binds = []string{"/srv", []string{"/var/lib/docker/volumes/" + name + "/_data", "/data/volumes/volumes/" + name}[h.IntN(2)]}
+	}
 	h.containers = append(h.containers, c)
 }
 
@@ -289,7 +295,7 @@ func (h *host) world() *World {
 		v.CreatedAt = v.created.UTC().Format(time.RFC3339)
 		used := h.used(v.Name)
 		// The listing comes before the one of the containers: it may show as unused what is used in the second.
-		if !used || h.IntN(8) == 0 {
+		if !h.refers(v.Name) || h.IntN(8) == 0 {
 			w.Volumes = append(w.Volumes, v.Volume)
 		}
 		switch {

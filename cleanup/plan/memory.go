@@ -177,7 +177,7 @@ func usesOf(w *World, m *Memory) uses {
 	u.failing = u.families(w, m.Failed)
 	for i := range w.Containers {
 		c := &w.Containers[i]
-		for _, name := range c.Volumes {
+		for _, name := range c.Uses() {
 			u.volumes[name] = true
 		}
 		u.images[c.ImageID] = true

@@ -65,7 +65,8 @@ type Container struct {
 	Exit    int    // of exited ones
 	Created time.Time
 	Labels  map[string]string
-	Volumes []string // names of its volumes; bind mounts are none
+	Volumes []string // names of its volumes
+	Binds   []string // paths on the host that are mounted in it
 }
 
 // Image is a Docker image, from GET /images/json.
