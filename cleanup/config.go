@@ -21,7 +21,7 @@ type Config struct {
 	Low               Percent       `yaml:"low"`  // down to here
 	VolumeGrace       time.Duration `yaml:"volume_grace"`
 	Protect           []string      `yaml:"protect"`       // globs over names of volumes and containers, and over images
-	NamedVolumes      []string      `yaml:"named_volumes"` // globs over names of volumes that may go like anonymous ones
+	NamedVolumes      []string      `yaml:"named_volumes"` // globs over names of volumes that may go, under pressure
 	StoppedContainers time.Duration `yaml:"stopped_containers"`
 	Images            bool          `yaml:"images"`
 	Pressure          Pressure      `yaml:"pressure"`

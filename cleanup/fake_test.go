@@ -36,7 +36,8 @@ type fake struct {
 	listeners   []func(event)
 	passing     bool
 	rebooted    bool
-	calls       int // until the pass is killed; < 0: it is not
+	pressed     bool // the disk is above its mark
+	calls       int  // until the pass is killed; < 0: it is not
 	kill        context.CancelFunc
 	made        int
 	removed     int
@@ -271,6 +272,11 @@ func (f *fake) removeVolume(ctx context.Context, name string) error {
 	}
 	grace := f.cfg.VolumeGrace
 	switch {
+	case len(name) == 64 && f.pressed:
+		grace = min(grace, f.cfg.Pressure.VolumeGrace)
+	case len(name) == 64:
+	case !f.pressed:
+		f.breach("%s goes below the high mark", name)
 	case strings.HasPrefix(name, "ecs-"):
 		grace = max(grace, 2*time.Hour+10*time.Minute)
 		for _, task := range f.ecs.Tasks {
@@ -281,7 +287,7 @@ func (f *fake) removeVolume(ctx context.Context, name string) error {
 		if !f.ecs.Answers {
 			f.breach("%s goes while the agent is silent", name)
 		}
-	case strings.HasPrefix(name, "tmp-"), len(name) == 64:
+	case strings.HasPrefix(name, "tmp-"):
 	default:
 		f.breach("%s goes, which nobody asked for", name)
 	}
@@ -312,6 +318,10 @@ func TestSchedules(t *testing.T) {
 			clock: plan.Clock{Wall: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC), Boot: "boot0"}, ecs: plan.ECS{Present: true, Answers: true}}
 		f.cfg.NamedVolumes = []string{"tmp-*"}
 		f.cfg.High, f.cfg.Low = 100, 99
+		if f.pressed = f.IntN(2) == 0; f.pressed {
+			f.cfg.High, f.cfg.Low = 1e-6, 1e-6
+			f.cfg.Pressure.Steps = []string{string(plan.StepVolumes)}
+		}
 		f.cfg.VolumeGrace = []time.Duration{10 * time.Minute, time.Hour, 3 * time.Hour}[f.IntN(3)]
 		f.play(memoryDir(t))
 		removed += f.removed

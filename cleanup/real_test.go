@@ -116,6 +116,7 @@ func TestVolumeLaw(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.NamedVolumes, cfg.Protect = []string{"tmp-*"}, []string{"*keep*", protected}
 	cfg.High, cfg.Low = 99, 98
+	cfg.Pressure.VolumeGrace = cfg.VolumeGrace
 	keep[task] = "of a task that starts"
 	tasks := plan.ECS{Present: true, Answers: true, Tasks: []plan.Task{{ARN: "arn:2", Family: "web", Revision: "3", Known: "PENDING"}}}
 	c, cl := newCleaner(t, cfg, Host{Docker: e.host(), ECS: ecsOf(&tasks)})
@@ -144,13 +145,21 @@ func TestVolumeLaw(t *testing.T) {
 	keep[again] = "used in between"
 	cl.Up += 2 * time.Minute
 	dry := pass(t, c, true)
-	if n := len(dry.Removals()); n != 3 || dry.ReclaimedBytes < 1<<20 {
+	if n := len(dry.Removals()); n != 2 || dry.ReclaimedBytes < 1<<20 {
 		t.Fatalf("a dry run would remove %d volumes, %d bytes: %s", n, dry.ReclaimedBytes, describe(dry))
 	}
 	removed("in a dry run")
 	keep["tmp-shared"] = "shared by tasks"
 	e.removeContainer(shared)
-	if r := pass(t, c, false); r.Removed != 3 {
+	keep["tmp-1"] = "named, and the disk is below its mark"
+	if r := pass(t, c, false); r.Removed != 2 {
+		t.Fatalf("removed %d: %s", r.Removed, describe(r))
+	}
+	removed("below the mark")
+	delete(keep, "tmp-1")
+	c.policy.High, c.policy.Low = 0, 0
+	c.policy.Pressure.Steps = []plan.Step{plan.StepVolumes}
+	if r := pass(t, c, false); r.Removed != 1 {
 		t.Fatalf("removed %d: %s", r.Removed, describe(r))
 	}
 	removed("after the grace")

@@ -11,7 +11,7 @@ type Step string
 // The steps, in their order: first what is lost least.
 const (
 	StepLogs       Step = "logs"            // rotated log files that were read and acknowledged
-	StepVolumes    Step = "volumes"         // anonymous ones, by the grace of pressure
+	StepVolumes    Step = "volumes"         // anonymous ones, by the grace of pressure; those of ECS tasks, and named ones that are asked for
 	StepContainers Step = "containers"      // of families that fail again and again, then other stopped ones
 	StepDangling   Step = "dangling_images" // without a tag
 	StepImages     Step = "images"          // unused, the longest unused first

@@ -374,7 +374,7 @@ func (h *host) checkPressure(item *Item) {
 	high := float64(d.Bytes-d.FreeBytes)/float64(d.Bytes) >= h.policy.High
 	early := d.UntilFull < 2*h.policy.Interval
 	switch {
-	case item.Step == "" && item.Kind == KindVolume:
+	case item.Step == "" && item.Kind == KindVolume && !strings.Contains(item.ID, "-"): // an anonymous one
 	case high:
 	case early && (item.Kind == KindLog || item.Kind == KindBuildCache || item.Kind == KindImage && len(item.Image.Tags) > 0):
 	default:

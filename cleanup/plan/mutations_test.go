@@ -35,6 +35,8 @@ func TestLawSeesMutations(t *testing.T) {
 		{"just started", "memory.go", "w.Engine.Up < Settle", "false", "not to be trusted|seen unused for"},
 		{"the high mark", "ladder.go", "return level == High || level == Early && s.undone()", "return level >= Calm", "below the high mark"},
 		{"what cannot be undone", "ladder.go", "level == Early && s.undone()", "level == Early", "below the high mark"},
+		{"a name below the high mark", "plan.go", "item.Action == Remove && Anonymous(v.Name)", "item.Action == Remove", "below the high mark"},
+		{"mounted by its path", "law.go", "range c.Binds", "range []string(nil)", "a container refers to it"},
 		{"a living task", "law.go", "u.living[c.Labels[labelTask]]", "false", "its task"},
 		{"about to be started", "law.go", "c.State == \"created\" && u.ended[c.Labels[labelTask]]", "c.State == \"created\"", "it is created"},
 		{"the newest of those that fail", "plan.go", "case n < p.Pressure.KeepFailed:", "case n < 0:", "newer tasks of its family"},

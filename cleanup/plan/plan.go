@@ -138,7 +138,13 @@ func (plan *Plan) volumes(p *Policy, w *World, m *Memory, u uses) {
 		v := &w.Volumes[i]
 		item := Item{Kind: KindVolume, ID: v.Name, Volume: v, since: m.Volumes[v.Name].First}
 		item.Action, item.Reason = p.judgeVolume(w, m, v, false, u)
-		if item.Action == Wait && tight {
+		switch {
+		case item.Action == Remove && Anonymous(v.Name):
+		case item.Action == Remove && tight: // somebody gave it a name, and what was in it cannot be had again
+			item.Step = StepVolumes
+		case item.Action == Remove:
+			item.Action, item.Reason = Wait, "no disk that it would help is above its mark: "+item.Reason
+		case item.Action == Wait && tight:
 			if action, reason := p.judgeVolume(w, m, v, true, u); action == Remove {
 				item.Action, item.Reason, item.Step = action, reason, StepVolumes
 			}
