@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/fairlead/fairlead/internal/introspection"
@@ -63,5 +65,20 @@ func TestHealth(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	}
+}
+
+// A mount point with a name that is no UTF-8 is shown like any other.
+func TestLabelsAreText(t *testing.T) {
+	s := sink{node: true}
+	s.add(fsSize, 1, "/dev/sdb", "/mnt/\xff", "ext4")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(newExporter(slog.New(slog.DiscardHandler), true, &source{name: "x", within: time.Minute, collect: func(_ context.Context, to *sink) error {
+		to.samples = s.samples
+		return nil
+	}}))
+	families, err := reg.Gather()
+	if err != nil || !slices.ContainsFunc(families, func(f *dto.MetricFamily) bool { return strings.Contains(f.String(), "/mnt/\uFFFD") }) {
+		t.Errorf("%v: %v", err, families)
 	}
 }

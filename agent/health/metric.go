@@ -1,6 +1,10 @@
 package health
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metric is one that this package exports: what docs/metrics.md says of it, and what a sample of it needs.
 type metric struct {
@@ -41,10 +45,12 @@ func (s *sink) add(m *metric, value float64, labels ...string) {
 	if !s.node && isNode(m.name) {
 		return
 	}
+	for i, label := range labels { // the name of a mount point may hold anything
+		labels[i] = strings.ToValidUTF8(label, "\uFFFD")
+	}
 	sample, err := prometheus.NewConstMetric(m.desc, m.kind, value, labels...)
 	if err != nil {
-		// A label value that is no UTF-8, as the name of a mount point may be. A wrong number of labels no test lets pass.
-		sample = prometheus.NewInvalidMetric(m.desc, err)
+		sample = prometheus.NewInvalidMetric(m.desc, err) // a wrong number of labels, which no test lets pass
 	}
 	s.samples = append(s.samples, sample)
 }
