@@ -76,18 +76,18 @@ func whyFull(s Status) Answer {
 		a.Text = "The disks were not looked at yet."
 		return a
 	}
-	var tell []string
-	fullest := s.Health.Host.Disks[0]
+	var hung, tell []string
+	var fullest health.DiskState
 	for _, d := range s.Health.Host.Disks {
 		if d.Error != "" {
 			a.Wrong = true
-			tell = append(tell, fmt.Sprintf("%s does not answer.", d.Mount))
+			hung = append(hung, fmt.Sprintf("%s (%s, %s) does not answer.", d.Mount, d.Kind, d.Device))
 			continue
 		}
-		if d.ReadOnly {
+		if d.ReadOnly || d.Remote() {
 			continue
 		}
-		if d.Used() > fullest.Used() || fullest.ReadOnly {
+		if fullest.Mount == "" || d.Used() > fullest.Used() {
 			fullest = d
 		}
 		soon := ""
@@ -105,10 +105,19 @@ func whyFull(s Status) Answer {
 		}
 		tell = append(tell, line)
 	}
-	if !a.Wrong {
-		a.Text = fmt.Sprintf("None is: the fullest, %s, is %.0f %% full with %s left.", fullest.Mount, fullest.Used()*100, health.Amount(fullest.AvailBytes))
+	if len(tell) == 0 {
+		a.Disk = false // nobody's bytes are the fault
+		a.Text = "None is that can be written."
+		if fullest.Mount != "" {
+			a.Text = fmt.Sprintf("None is: the fullest, %s, is %.0f %% full with %s left.", fullest.Mount, fullest.Used()*100, health.Amount(fullest.AvailBytes))
+		}
+		if len(hung) > 0 {
+			a.Text += " But " + strings.Join(hung, " ")
+			a.Next = "see that its server, or the volume, is there (findmnt, dmesg); umount -l lets go of one that does not come back"
+		}
 		return a
 	}
+	tell = append(tell, hung...)
 	var takes []string
 	d := s.Health.Docker
 	if n := d.Volumes["dangling"]; n > 0 {

@@ -16,7 +16,7 @@ func TestWhy(t *testing.T) {
 		return Status{
 			Forwarder: &forwarder.Status{Sources: []forwarder.SourceStatus{{Tag: "docker.web"}}},
 			Health: &health.Status{
-				Host:   health.HostState{Disks: []health.DiskState{{Mount: "/", SizeBytes: 100 << 30, AvailBytes: 60 << 30}}},
+				Host:   health.HostState{Disks: []health.DiskState{{Mount: "/", Device: "/dev/nvme0n1p1", Kind: "xfs", SizeBytes: 100 << 30, UsedBytes: 40 << 30, AvailBytes: 60 << 30}}},
 				Docker: health.DockerState{Up: true, Probed: now},
 				ECS:    health.ECSState{Up: true, Process: true, Since: now.Add(-time.Hour), Cluster: "prod", Tasks: map[string]int{"RUNNING": 3}},
 			},
@@ -44,7 +44,8 @@ func TestWhy(t *testing.T) {
 			"Fluentd acknowledges more slowly than logs come."},
 		"backlog": {func(s *Status) { s.Forwarder.Sources[0].LagBytes = 1 << 30 }, 0, "most of it (1.0 GiB) of docker.web"},
 		"disk full": {func(s *Status) {
-			s.Health.Host.Disks[0].AvailBytes, s.Health.Host.Disks[0].SecondsUntilFull = 8<<30, &hour
+			d := &s.Health.Host.Disks[0]
+			d.UsedBytes, d.AvailBytes, d.SecondsUntilFull = 92<<30, 8<<30, &hour
 			s.Health.Docker.Volumes = map[string]int{"dangling": 30}
 			s.Health.Docker.Containers = []health.ContainerState{{State: "exited"}}
 		}, 1, "/ is 92 % full with 8.0 GiB left, and full in 60 min if it goes on so. What may take the space: 30 volumes that no container refers to; 1 containers that do not run."},
@@ -72,6 +73,11 @@ func TestWhy(t *testing.T) {
 				t.Errorf("%s: also %+v", name, a)
 			}
 		}
+	}
+	full := sound() // of somebody else's files
+	full.Health.Host.Disks = append(full.Health.Host.Disks, health.DiskState{Mount: "/srv", Kind: "nfs4", SizeBytes: 100, UsedBytes: 99, AvailBytes: 1})
+	if a := Why(full, now)[1]; a.Wrong {
+		t.Errorf("%+v", a)
 	}
 	for _, a := range Why(Status{}, now) { // a daemon that has just begun
 		if a.Text == "" {

@@ -138,7 +138,9 @@ func (h *History) sample(s HostState, d DockerState, around Around) {
 		if disk.Error != "" {
 			continue
 		}
-		fullest = max(fullest, disk.Used())
+		if !disk.Remote() {
+			fullest = max(fullest, disk.Used())
+		}
 		if left, fills := around.UntilFull[disk.Mount]; fills {
 			seconds := left.Seconds()
 			disk.SecondsUntilFull = &seconds

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func TestJudgeHost(t *testing.T) {
 	}
 	sound := func() seen {
 		return seen{
-			h: HostState{At: now, ClockSynced: true, Disks: []DiskState{{Mount: "/", SizeBytes: 100, AvailBytes: 40}}},
+			h: HostState{At: now, ClockSynced: true, Disks: []DiskState{{Mount: "/", Kind: "ext4", SizeBytes: 100, UsedBytes: 60, AvailBytes: 40}}},
 			d: DockerState{Up: true, Probed: now}, e: ECSState{Up: true, Since: now.Add(-time.Hour)}, f: &Flow{CapacityBytes: 100, PendingBytes: 10}, synced: true,
 		}
 	}
@@ -65,29 +66,32 @@ func TestJudgeHost(t *testing.T) {
 		change func(*seen)
 		want   string
 	}{
-		"sound":                  {func(*seen) {}, ""},
-		"full":                   {func(s *seen) { s.h.Disks[0].AvailBytes = 3 }, DiskFilling},
-		"full of inodes":         {func(s *seen) { s.h.Disks[0].Files, s.h.Disks[0].FilesFree = 100, 2 }, DiskFilling},
-		"full soon":              {func(s *seen) { s.h.Disks[0].SecondsUntilFull = &hour }, DiskFilling},
-		"full some day":          {func(s *seen) { s.h.Disks[0].SecondsUntilFull = &day }, ""},
-		"a copy on an empty one": {func(s *seen) { s.h.Disks[0].AvailBytes, s.h.Disks[0].SecondsUntilFull = 70, &hour }, ""},
-		"read only":              {func(s *seen) { s.h.Disks[0].AvailBytes, s.h.Disks[0].ReadOnly = 0, true }, ""},
-		"docker hung":            {func(s *seen) { s.d = DockerState{Probed: now, Hung: true, Since: now} }, DockerHung},
-		"docker down":            {func(s *seen) { s.d = DockerState{Probed: now, Since: now} }, DockerDown},
-		"no docker":              {func(s *seen) { s.d = DockerState{Probed: now, Missing: true} }, ""},
-		"docker not asked":       {func(s *seen) { s.d = DockerState{} }, ""},
-		"agent silent":           {func(s *seen) { s.e.Up = false }, AgentDisconnected},
-		"agent restarts":         {func(s *seen) { s.e.Up, s.e.Since = false, now.Add(-time.Minute) }, ""},
-		"agent not connected":    {func(s *seen) { s.e.API = &no }, AgentDisconnected},
-		"no agent":               {func(s *seen) { s.e = ECSState{Missing: true, Since: now.Add(-time.Hour)} }, ""},
-		"clock wrong":            {func(s *seen) { s.h.ClockOffset = -0.7 }, ClockOff},
-		"clock lost":             {func(s *seen) { s.h.ClockSynced = false }, ClockOff},
-		"clock never kept":       {func(s *seen) { s.h.ClockSynced, s.synced = false, false }, ""},
-		"late":                   {func(s *seen) { s.f.OldestSeconds = 400 }, LogsLate},
-		"behind for long":        {func(s *seen) { s.f.LagBytes, s.lagged = 1<<30, now.Add(-10*time.Minute) }, LogsLate},
-		"behind for a moment":    {func(s *seen) { s.f.LagBytes, s.lagged = 1<<30, now.Add(-time.Minute) }, ""},
-		"spool filling":          {func(s *seen) { s.f.PendingBytes = 90 }, SpoolFilling},
-		"nothing known":          {func(s *seen) { *s = seen{} }, ""},
+		"sound":          {func(*seen) {}, ""},
+		"full":           {func(s *seen) { s.h.Disks[0].AvailBytes = 3 }, DiskFilling},
+		"full of inodes": {func(s *seen) { s.h.Disks[0].Files, s.h.Disks[0].FilesFree = 100, 2 }, DiskFilling},
+		"full soon":      {func(s *seen) { s.h.Disks[0].SecondsUntilFull = &hour }, DiskFilling},
+		"full some day":  {func(s *seen) { s.h.Disks[0].SecondsUntilFull = &day }, ""},
+		"a copy on an empty one": {func(s *seen) {
+			s.h.Disks[0].UsedBytes, s.h.Disks[0].AvailBytes, s.h.Disks[0].SecondsUntilFull = 30, 70, &hour
+		}, ""},
+		"somebody else's":     {func(s *seen) { s.h.Disks[0].AvailBytes, s.h.Disks[0].Kind = 0, "nfs4" }, ""},
+		"read only":           {func(s *seen) { s.h.Disks[0].AvailBytes, s.h.Disks[0].ReadOnly = 0, true }, ""},
+		"docker hung":         {func(s *seen) { s.d = DockerState{Probed: now, Hung: true, Since: now} }, DockerHung},
+		"docker down":         {func(s *seen) { s.d = DockerState{Probed: now, Since: now} }, DockerDown},
+		"no docker":           {func(s *seen) { s.d = DockerState{Probed: now, Missing: true} }, ""},
+		"docker not asked":    {func(s *seen) { s.d = DockerState{} }, ""},
+		"agent silent":        {func(s *seen) { s.e.Up = false }, AgentDisconnected},
+		"agent restarts":      {func(s *seen) { s.e.Up, s.e.Since = false, now.Add(-time.Minute) }, ""},
+		"agent not connected": {func(s *seen) { s.e.API = &no }, AgentDisconnected},
+		"no agent":            {func(s *seen) { s.e = ECSState{Missing: true, Since: now.Add(-time.Hour)} }, ""},
+		"clock wrong":         {func(s *seen) { s.h.ClockOffset = -0.7 }, ClockOff},
+		"clock lost":          {func(s *seen) { s.h.ClockSynced = false }, ClockOff},
+		"clock never kept":    {func(s *seen) { s.h.ClockSynced, s.synced = false, false }, ""},
+		"late":                {func(s *seen) { s.f.OldestSeconds = 400 }, LogsLate},
+		"behind for long":     {func(s *seen) { s.f.LagBytes, s.lagged = 1<<30, now.Add(-10*time.Minute) }, LogsLate},
+		"behind for a moment": {func(s *seen) { s.f.LagBytes, s.lagged = 1<<30, now.Add(-time.Minute) }, ""},
+		"spool filling":       {func(s *seen) { s.f.PendingBytes = 90 }, SpoolFilling},
+		"nothing known":       {func(s *seen) { *s = seen{} }, ""},
 	} {
 		s := sound()
 		c.change(&s)
@@ -97,6 +101,25 @@ func TestJudgeHost(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, got, c.want)
 		case len(got) == 1 && (strings.Contains(got[0].Text, "%!") || got[0].Text == ""):
 			t.Errorf("%s: %q", name, got[0].Text)
+		}
+	}
+}
+
+// A disk is as full as df says: what ext4 keeps for root is neither used nor free.
+func TestUsed(t *testing.T) {
+	for _, c := range []struct {
+		d    DiskState
+		want float64
+	}{
+		{DiskState{SizeBytes: 100, UsedBytes: 19, AvailBytes: 76}, 0.2}, {DiskState{SizeBytes: 100, UsedBytes: 98, AvailBytes: 0}, 1}, {DiskState{}, 0},
+	} {
+		if got := c.d.Used(); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%+v: %g, want %g", c.d, got, c.want)
+		}
+	}
+	for kind, want := range map[string]bool{"nfs": true, "nfs4": true, "fuse.sshfs": true, "fuse": true, "cifs": true, "ext4": false, "xfs": false, "fuseblk": true, "btrfs": false} {
+		if got := (DiskState{Kind: kind}).Remote(); got != want {
+			t.Errorf("%s: %v", kind, got)
 		}
 	}
 }

@@ -82,6 +82,7 @@ func example(t testing.TB, wrong bool) View {
 		var fills map[string]time.Duration
 		if wrong {
 			s.Disks[0].AvailBytes = s.Disks[0].SizeBytes/9 + int64(samplesKept-i)*(9<<20)
+			s.Disks[0].UsedBytes = s.Disks[0].SizeBytes - s.Disks[0].AvailBytes
 			fills = map[string]time.Duration{s.Disks[0].Mount: time.Duration(s.Disks[0].AvailBytes/(9<<20)) * sampleEvery}
 		}
 		at := *f

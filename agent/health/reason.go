@@ -43,7 +43,7 @@ func judgeHost(h HostState, d DockerState, e ECSState, f *Flow, synced bool, lag
 	}
 	for _, disk := range h.Disks {
 		switch {
-		case disk.Error != "" || disk.ReadOnly || disk.SizeBytes == 0:
+		case disk.Error != "" || disk.ReadOnly || disk.SizeBytes == 0 || disk.Remote():
 		case float64(disk.AvailBytes) < leastFree*float64(disk.SizeBytes):
 			add(DiskFilling, "%s has %s left of %s", disk.Mount, Amount(disk.AvailBytes), Amount(disk.SizeBytes))
 		case disk.Files > 0 && float64(disk.FilesFree) < leastFree*float64(disk.Files):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -42,20 +43,26 @@ type DiskState struct {
 	ReadOnly   bool   `json:"read_only,omitempty"`
 	Error      string `json:"error,omitempty"`
 	SizeBytes  int64  `json:"size_bytes"`
-	AvailBytes int64  `json:"available_bytes"`
+	UsedBytes  int64  `json:"used_bytes"`
+	AvailBytes int64  `json:"available_bytes"` // for others than root, as all that follows from it
 	Files      int64  `json:"files"`
 	FilesFree  int64  `json:"files_free"`
 	// SecondsUntilFull is absent while it does not fill, or is not known yet.
 	SecondsUntilFull *float64 `json:"seconds_until_full,omitempty"`
 }
 
-// Used is the part that is in use, as df has it.
+// Used is the part that is in use, as df has it: what is kept for root is neither in use nor free.
 func (d DiskState) Used() float64 {
-	if d.SizeBytes == 0 {
+	if d.UsedBytes+d.AvailBytes <= 0 {
 		return 0
 	}
-	return 1 - float64(d.AvailBytes)/float64(d.SizeBytes)
+	return float64(d.UsedBytes) / float64(d.UsedBytes+d.AvailBytes)
 }
+
+// Remote disks are somebody else's: their filling is no fault of this host, and nothing that it could mend.
+func (d DiskState) Remote() bool { return remoteTypes.MatchString(d.Kind) }
+
+var remoteTypes = regexp.MustCompile(`^(nfs.*|cifs|smb.*|ceph|lustre|9p|fuse.*)$`)
 
 // state looks at the machine. What cannot be read stays empty, and is in the error.
 func (h *Host) state(ctx context.Context) (HostState, error) {
@@ -119,7 +126,7 @@ func (h *Host) state(ctx context.Context) (HostState, error) {
 		}
 		devices[m.device] = true
 		d := DiskState{Mount: m.point, Device: m.device, Kind: m.kind, ReadOnly: m.readOnly, SizeBytes: int64(found[i].size),
-			AvailBytes: int64(found[i].avail), Files: int64(found[i].files), FilesFree: int64(found[i].filesFree)}
+			UsedBytes: int64(found[i].size - found[i].free), AvailBytes: int64(found[i].avail), Files: int64(found[i].files), FilesFree: int64(found[i].filesFree)}
 		if faults[i] != nil {
 			d.Error = fmt.Sprintf("%s: %v", m.point, faults[i])
 		}
