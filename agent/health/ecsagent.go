@@ -192,6 +192,7 @@ func (e *ECS) look(ctx context.Context, now time.Time) {
 		s.Tasks = map[string]int{}
 		for _, t := range tasks {
 			s.Tasks[t.KnownStatus]++
+			e.count(t.Family, 0) // the series is there before the first of them stops
 		}
 	}
 	s.Missing = !e.wasUp && !process && configured != nil
@@ -232,11 +233,7 @@ func (e *ECS) logAge(now time.Time) float64 {
 // note counts a task that stopped abnormally, and has Fluentd hear of it. Called with mu held.
 func (e *ECS) note(t StoppedTask) {
 	e.reasons[t.Reason]++
-	family := t.Family
-	if _, known := e.families[family]; !known && len(e.families) >= maxGroups {
-		family = other.container
-	}
-	e.families[family]++
+	e.count(t.Family, 1)
 	e.state.Stopped = append(e.state.Stopped, t)
 	if extra := len(e.state.Stopped) - maxStopped; extra > 0 {
 		e.state.Stopped = slices.Delete(e.state.Stopped, 0, extra)
@@ -247,6 +244,14 @@ func (e *ECS) note(t StoppedTask) {
 	default:
 		e.unsaid++
 	}
+}
+
+// count counts stopped tasks of a family, or of others if there are too many. Called with mu held.
+func (e *ECS) count(family string, n float64) {
+	if _, known := e.families[family]; !known && len(e.families) >= maxGroups {
+		family = other.container
+	}
+	e.families[family] += n
 }
 
 // stopped answers the tasks that have stopped abnormally since the look before. What had stopped before the first look is not news.
