@@ -23,6 +23,7 @@ import (
 
 var (
 	dockerUp         = gauge("fairlead_docker_up", "1 if the engine answered all calls of the last probe in time, else 0.")
+	dockerPresent    = gauge("fairlead_docker_present", "1 if this host has an engine, whether it works or not, else 0.")
 	dockerInfo       = gauge("fairlead_docker_info", "What the engine is; always 1.", "version", "storage_driver", "cgroup_driver", "cgroup_version")
 	dockerFailures   = counter("fairlead_docker_probe_failures_total", "Calls of probes that failed or were not answered in time.", "call")
 	dockerContainers = gauge("fairlead_docker_containers", "Containers by state.", "state")

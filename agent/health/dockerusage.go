@@ -83,6 +83,7 @@ func (d *Docker) engine(_ context.Context, s *sink) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.flag(dockerUp, d.state.Up)
+	s.flag(dockerPresent, !d.state.Missing)
 	for call, n := range d.failures {
 		s.add(dockerFailures, n, call)
 	}

@@ -139,7 +139,7 @@ func TestECSTasks(t *testing.T) {
 		`fairlead_ecs_agent_info{cluster="prod",version="Amazon ECS Agent - v1.105.1 (8dfceca6)"} 1`,
 		`tasks{status="STOPPED"} 3`, `tasks{status="PENDING"} 1`, `tasks{status="RUNNING"} 0`,
 		`stopped_tasks_total{reason="exit"} 1`, `stopped_tasks_total{reason="oom"} 1`, `stopped_tasks_total{reason="killed"} 0`,
-		`family_stopped_tasks_total{family="web"} 1`, `family_stopped_tasks_total{family="job"} 0`, "log_age_seconds NaN",
+		`family_stopped_tasks_total{family="web"} 1`, `family_stopped_tasks_total{family="job"} 0`, "fairlead_ecs_agent_present 1", "log_age_seconds NaN",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)

@@ -19,6 +19,7 @@ import (
 
 var (
 	ecsUp        = gauge("fairlead_ecs_agent_up", "1 if the ECS agent answers on its introspection port, else 0.")
+	ecsPresent   = gauge("fairlead_ecs_agent_present", "1 if this host has an ECS agent, whether it runs or not, else 0.")
 	ecsConnected = gauge("fairlead_ecs_agent_connected",
 		"1 if the ECS API says that the agent is connected, or, where the role may not ask, if the agent answers and is registered; else 0.")
 	ecsCheck  = gauge("fairlead_ecs_agent_check", "The three looks at the agent: its process, its introspection, and what the ECS API says of it. 1 good, 0 bad, NaN not known.", "check")
@@ -303,6 +304,7 @@ func (e *ECS) expose(_ context.Context, s *sink) error {
 	defer e.mu.Unlock()
 	st := e.state
 	s.flag(ecsUp, st.Up)
+	s.flag(ecsPresent, !st.Missing)
 	s.flag(ecsConnected, st.Connected())
 	s.flag(ecsCheck, st.Process, "process")
 	s.flag(ecsCheck, st.Up, "introspection")
