@@ -164,7 +164,7 @@ func whyFull(s Status) Answer {
 
 func whyIdle(s Status, now time.Time) Answer {
 	a := Answer{Question: "Why does this host get no tasks?", Wrong: true}
-	if s.Health == nil || s.Health.ECS.Since.IsZero() {
+	if s.Health == nil {
 		a.Wrong, a.Text = false, "The ECS agent was not asked yet."
 		return a
 	}
@@ -178,10 +178,13 @@ func whyIdle(s Status, now time.Time) Answer {
 		return ""
 	}
 	switch {
+	case !d.Up && !d.Missing && !d.Probed.IsZero():
+		a.Text = fmt.Sprintf("The Docker engine does not do its work for %s (%s), so nothing can be started here.", since(d.Since, now), d.Error)
+		a.Next = "journalctl -u docker; systemctl restart docker"
+	case e.Since.IsZero():
+		a.Wrong, a.Text = false, "The ECS agent was not asked yet."
 	case e.Missing:
 		a.Wrong, a.Text = false, "It has no ECS agent."
-	case !d.Up && !d.Missing && !d.Probed.IsZero():
-		a.Text, a.Next = fmt.Sprintf("The Docker engine does not do its work for %s (%s), so the ECS agent cannot start anything.", since(d.Since, now), d.Error), "journalctl -u docker; systemctl restart docker"
 	case !e.Up && !e.Process:
 		a.Text, a.Next = fmt.Sprintf("The ECS agent does not run for %s.", since(e.Since, now)), "systemctl status ecs; /var/log/ecs/ecs-init.log"
 	case !e.Up:

@@ -49,8 +49,14 @@ func TestWhy(t *testing.T) {
 			s.Health.Docker.Volumes = map[string]int{"dangling": 30}
 			s.Health.Docker.Containers = []health.ContainerState{{State: "exited"}}
 		}, 1, "/ is 92 % full with 8.0 GiB left, and full in 60 min if it goes on so. What may take the space: 30 volumes that no container refers to; 1 containers that do not run."},
-		"inodes":        {func(s *Status) { s.Health.Host.Disks[0].Files, s.Health.Host.Disks[0].FilesFree = 1000, 3 }, 1, "It has 3 inodes left of 1000."},
-		"hung disk":     {func(s *Status) { s.Health.Host.Disks[0].Error = "x" }, 1, "/ does not answer."},
+		"inodes":    {func(s *Status) { s.Health.Host.Disks[0].Files, s.Health.Host.Disks[0].FilesFree = 1000, 3 }, 1, "It has 3 inodes left of 1000."},
+		"hung disk": {func(s *Status) { s.Health.Host.Disks[0].Error = "x" }, 1, "/ (xfs, /dev/nvme0n1p1) does not answer."},
+		"hung server": {func(s *Status) {
+			s.Health.Host.Disks = append(s.Health.Host.Disks, health.DiskState{Mount: "/srv", Device: "nas:/srv", Kind: "nfs4", Error: "x"})
+		}, 1, "None is: the fullest, /, is 40 % full with 60.0 GiB left. But /srv (nfs4, nas:/srv) does not answer."},
+		"docker hung, no agent": {func(s *Status) {
+			s.Health.ECS.Missing, s.Health.Docker = true, health.DockerState{Probed: now, Since: now.Add(-time.Minute), Error: "list: the engine did not answer within 5s"}
+		}, 2, "The Docker engine does not do its work for 1m0s (list: the engine did not answer within 5s)"},
 		"no agent":      {func(s *Status) { s.Health.ECS.Up, s.Health.ECS.Process = false, false }, 2, "The ECS agent does not run for 60 min."},
 		"deaf agent":    {func(s *Status) { s.Health.ECS.Up = false }, 2, "runs and does not answer"},
 		"not connected": {func(s *Status) { no := false; s.Health.ECS.API = &no }, 2, "ECS says that it is not connected"},
