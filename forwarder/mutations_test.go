@@ -1,13 +1,12 @@
 package forwarder
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fairlead/fairlead/internal/mutant"
 )
 
 // TestHistoriesSeeMutations breaks the program on purpose, one line at a time, and expects the random histories to notice: a test that
@@ -25,37 +24,14 @@ func TestHistoriesSeeMutations(t *testing.T) {
 		{"the first frame is skipped when it is sent again", "spool/reader.go", "r.replay, r.rewound = 0, true", "r.replay, r.rewound = min(1, len(r.flight)), true", "not recovered"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text, err := os.ReadFile(c.file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(text), c.line); n != 1 {
-				t.Fatalf("%s holds the line to mutate %d times: %s", c.file, n, c.line)
-			}
-			dir := t.TempDir()
-			mutant, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-			path, err := filepath.Abs(c.file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, b := range map[string][]byte{mutant: []byte(strings.Replace(string(text), c.line, c.mutant, 1)), overlay: list} {
-				if err := os.WriteFile(name, b, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cmd := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-failfast", "-run", "TestRandomHistories", ".")
-			cmd.Env = append(os.Environ(), "FAIRLEAD_HISTORIES=200", "FAIRLEAD_TEST_SEED=", "FAIRLEAD_SOAK=")
-			out, err := cmd.CombinedOutput()
-			if err == nil {
+			out, noticed := mutant.Test(t, c.file, c.line, c.mutant, []string{"FAIRLEAD_HISTORIES=200", "FAIRLEAD_TEST_SEED=", "FAIRLEAD_SOAK="},
+				"-failfast", "-run", "TestRandomHistories", ".")
+			if !noticed {
 				t.Fatal("not noticed in 200 histories")
 			}
-			found := regexp.MustCompile(`FAIRLEAD_TEST_SEED=\d+: [^\n]*`).FindString(string(out))
+			found := regexp.MustCompile(`FAIRLEAD_TEST_SEED=\d+: [^\n]*`).FindString(out)
 			if !strings.Contains(found, c.notices) {
-				t.Fatalf("noticed by %q, want %q:\n%s", found, c.notices, tailOf(string(out), 3000))
+				t.Fatalf("noticed by %q, want %q:\n%s", found, c.notices, tailOf(out, 3000))
 			}
 			t.Log(found)
 		})

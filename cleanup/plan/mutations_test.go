@@ -1,13 +1,12 @@
 package plan
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fairlead/fairlead/internal/mutant"
 )
 
 // TestLawSeesMutations leaves one rule out at a time, and expects TestLaw to notice: a test that cannot fail proves nothing. It builds the
@@ -43,35 +42,11 @@ func TestLawSeesMutations(t *testing.T) {
 		{"an image from nowhere", "law.go", "len(i.Digests) == 0", "false", "tags"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text, err := os.ReadFile(c.file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(text), c.line); n != 1 {
-				t.Fatalf("%s holds the text to mutate %d times: %s", c.file, n, c.line)
-			}
-			dir := t.TempDir()
-			mutant, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-			path, err := filepath.Abs(c.file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for name, b := range map[string][]byte{mutant: []byte(strings.Replace(string(text), c.line, c.mutant, 1)), overlay: list} {
-				if err := os.WriteFile(name, b, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-run", "TestLaw$", ".")
-			cmd.Env = append(os.Environ(), "FAIRLEAD_SOAK=")
-			out, err := cmd.CombinedOutput()
-			if err == nil {
+			out, noticed := mutant.Test(t, c.file, c.line, c.mutant, []string{"FAIRLEAD_SOAK="}, "-run", "TestLaw$", ".")
+			if !noticed {
 				t.Fatal("not noticed")
 			}
-			if !slices.ContainsFunc(strings.Split(c.notices, "|"), func(s string) bool { return strings.Contains(string(out), s) }) {
+			if !slices.ContainsFunc(strings.Split(c.notices, "|"), func(s string) bool { return strings.Contains(out, s) }) {
 				t.Fatalf("not noticed by %q:\n%s", c.notices, out)
 			}
 		})
