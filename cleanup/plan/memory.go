@@ -53,14 +53,12 @@ const leftFor = 30 * 24 * time.Hour
 // See answers the memory after a look at the world; m stays as it is. Where the listing is not to be trusted nothing is taken for
 // unused, and whatever is used is forgotten all the same.
 func (m Memory) See(w *World) Memory {
-	next := Memory{Volumes: map[string]Sighting{}, Images: map[string]Sighting{}, Shared: maps.Clone(m.Shared), Failed: maps.Clone(m.Failed), Left: map[string]time.Time{}}
+	next := Memory{Volumes: map[string]Sighting{}, Images: map[string]Sighting{}, Shared: maps.Clone(m.Shared), Failed: maps.Clone(m.Failed), Left: maps.Clone(m.Left)}
 	if next.Shared == nil {
 		next.Shared = map[string]time.Time{}
 	}
-	for name, t := range m.Left {
-		if w.Now.Wall.Sub(t) <= leftFor {
-			next.Left[name] = t
-		}
+	if next.Left == nil {
+		next.Left = map[string]time.Time{}
 	}
 	uses := usesOf(w, &m)
 	for i := range w.Containers {
@@ -90,7 +88,7 @@ func (m Memory) See(w *World) Memory {
 		if _, ok := next.Shared[v.Name]; ok {
 			next.Shared[v.Name] = w.Now.Wall
 		}
-		if _, ok := m.Left[v.Name]; ok {
+		if _, ok := next.Left[v.Name]; ok {
 			next.Left[v.Name] = w.Now.Wall
 		}
 		if uses.volumes[v.Name] {
@@ -116,6 +114,11 @@ func (m Memory) See(w *World) Memory {
 	for name, last := range next.Shared {
 		if w.Now.Wall.Sub(last) > sharedFor {
 			delete(next.Shared, name)
+		}
+	}
+	for name, last := range next.Left {
+		if w.Now.Wall.Sub(last) > leftFor {
+			delete(next.Left, name)
 		}
 	}
 	next.Failed = map[string]Failing{}
