@@ -202,7 +202,12 @@ func TestECSServices(t *testing.T) {
 	}
 	s.api["DescribeServices"] = `{"services":[{"serviceName":"web","events":[` + event("2", "was unable to place a task") + "," + event("1", "has reached a steady state.") + `]}]}`
 	s.api["DescribeContainerInstances"] = `{"containerInstances":[{"agentConnected":false}]}`
-	e.askOnce(t.Context(), e.State(), &services)
+	if doubt := e.askOnce(t.Context(), e.State(), &services); !doubt || !e.State().Connected() {
+		t.Errorf("agents disconnect now and then, and it was believed at once: %+v", e.State())
+	}
+	if doubt := e.askOnce(t.Context(), e.State(), &services); doubt {
+		t.Error("it is asked over and over again")
+	}
 	if st := e.State(); st.Connected() || len(st.Services) != 2 || len(e.events) != 1 {
 		t.Errorf("second: %+v, %d to send", st, len(e.events))
 	}
@@ -223,7 +228,7 @@ func TestECSServices(t *testing.T) {
 	for range 2 {
 		e.askOnce(t.Context(), e.State(), &services)
 	}
-	if st := e.State(); st.API != nil || st.APIError != "ecs:DescribeContainerInstances: ThrottlingException: no" || s.asked["DescribeContainerInstances"] != 4 {
+	if st := e.State(); st.API != nil || st.APIError != "ecs:DescribeContainerInstances: ThrottlingException: no" || s.asked["DescribeContainerInstances"] != 5 {
 		t.Errorf("throttled: %+v, asked %v", st, s.asked)
 	}
 	// What the role does not permit is not asked again soon, and nothing is claimed.

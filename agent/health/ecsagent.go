@@ -93,6 +93,7 @@ type ECS struct {
 	unsaid   float64
 	probed   bool
 	wasUp    bool
+	doubted  bool // the API said last that the agent is not connected
 }
 
 // saying is an event that waits for the forwarder.

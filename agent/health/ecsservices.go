@@ -105,14 +105,19 @@ func (e *ECS) askAPI(ctx context.Context) {
 		case <-timer.C:
 		}
 		wait = apiEvery - apiEvery/10 + time.Duration(rand.Int64N(int64(apiEvery/5)))
-		if st := e.State(); st.Instance != "" {
-			e.askOnce(ctx, st, &services)
+		if st := e.State(); st.Instance != "" && e.askOnce(ctx, st, &services) {
+			wait = confirmAfter
 		}
 	}
 }
 
-// askOnce asks whether the agent is connected, and what the services of the tasks here have to say.
-func (e *ECS) askOnce(ctx context.Context, st ECSState, services *told) {
+// confirmAfter is how soon the API is asked again when it says for the first time that the agent is not connected. Agents disconnect and connect
+// again several times an hour, as AWS has it, and one look in five minutes would make an alert of each that it meets.
+const confirmAfter = time.Minute
+
+// askOnce asks whether the agent is connected, and what the services of the tasks here have to say. It answers whether the first is in doubt, and
+// is to be asked again soon.
+func (e *ECS) askOnce(ctx context.Context, st ECSState, services *told) (doubt bool) {
 	var out *ecs.DescribeContainerInstancesOutput
 	err := e.calls.call(ctx, "DescribeContainerInstances", func(ctx context.Context, api *ecs.Client) (err error) {
 		out, err = api.DescribeContainerInstances(ctx, &ecs.DescribeContainerInstancesInput{Cluster: &st.Cluster, ContainerInstances: []string{st.Instance}})
@@ -123,12 +128,17 @@ func (e *ECS) askOnce(ctx context.Context, st ECSState, services *told) {
 	} else {
 		connected := out.ContainerInstances[0].AgentConnected
 		e.mu.Lock()
-		e.state.API, e.state.APIError = &connected, ""
+		doubt = !connected && !e.doubted && st.Connected()
+		e.doubted = !connected
+		if e.state.APIError = ""; !doubt {
+			e.state.API = &connected
+		}
 		e.mu.Unlock()
 	}
 	if err := e.hearServices(ctx, st, services); err != nil {
 		e.log.Debug("services are not asked about", "err", err)
 	}
+	return doubt
 }
 
 // noAPI notes that the API does not tell. An answer of before is not kept: it would hide a change.
