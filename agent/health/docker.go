@@ -136,6 +136,7 @@ type end struct {
 	at   time.Time
 	code string
 	oom  bool
+	told bool // to stop, by whom the engine listens to
 }
 
 // newDocker watches the engine that cli asks, every so often; never with 0.

@@ -169,6 +169,7 @@ func TestDocker(t *testing.T) {
 	crash := start(t, cli, name, "crash", "shop", "139", "1s", 2)
 	text := eventually(t, e,
 		`fairlead_docker_exits_total{code="139",container="crash",family="shop"} 3`,
+		`fairlead_docker_failures_total{container="crash",family="shop"} 3`,
 		`fairlead_docker_restarts_total{container="crash",family="shop"} 2`,
 		`fairlead_docker_exits_total{code="1",container="crash",family="shop"} 0`,
 		`fairlead_docker_container_memory_limit_bytes{container="web",family="shop"} 2.68435456e+08`,
@@ -197,7 +198,8 @@ func TestDocker(t *testing.T) {
 	if _, err := cli.ContainerRemove(t.Context(), web, client.ContainerRemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	text = eventually(t, e, `fairlead_docker_exits_total{code="137",container="web",family="shop"} 1`, `memory_bytes{container="web",family="shop"} 0`)
+	text = eventually(t, e, `fairlead_docker_exits_total{code="137",container="web",family="shop"} 1`, `memory_bytes{container="web",family="shop"} 0`,
+		`fairlead_docker_failures_total{container="web",family="shop"} 0`) // that was asked for
 	if after := samples(t, text)[`COUNTER fairlead_docker_container_cpu_seconds_total{container="web",family="shop"}`]; after < before {
 		t.Errorf("a counter fell from %g to %g", before, after)
 	}

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -20,7 +21,7 @@ func (d *Docker) listen(ctx context.Context) {
 		stream := d.cli.Events(ctx, client.EventsListOptions{
 			Since: fmt.Sprintf("%d.%09d", last.Unix(), last.Nanosecond()),
 			Filters: client.Filters{}.Add("type", string(events.ContainerEventType)).
-				Add("event", string(events.ActionStart), string(events.ActionDie), string(events.ActionOOM)),
+				Add("event", string(events.ActionStart), string(events.ActionKill), string(events.ActionDie), string(events.ActionOOM)),
 		})
 		for open := true; open; {
 			select {
@@ -43,6 +44,9 @@ func (d *Docker) listen(ctx context.Context) {
 	}
 }
 
+// harmless are signals that tell a container something else than to stop: HUP, USR1, USR2, WINCH.
+var harmless = []string{"1", "10", "12", "28"}
+
 // heard counts one event.
 func (d *Docker) heard(m events.Message, at time.Time) {
 	d.mu.Lock()
@@ -53,9 +57,17 @@ func (d *Docker) heard(m events.Message, at time.Time) {
 	case events.ActionOOM:
 		t.oomKills++
 		d.remember(id, func(e *end) { e.oom = true })
+	case events.ActionKill: // docker stop, and what else signals through the engine
+		if !slices.Contains(harmless, attributes["signal"]) {
+			d.remember(id, func(e *end) { e.told = true })
+		}
 	case events.ActionDie:
-		t.exits[exitCode(attributes["exitCode"])]++
-		d.remember(id, func(e *end) { e.code = attributes["exitCode"] })
+		code := attributes["exitCode"]
+		t.exits[exitCode(code)]++
+		d.remember(id, func(e *end) { e.code = code })
+		if code != "0" && !d.ended[id].told {
+			t.failures++
+		}
 		if w := d.containers[id]; w != nil {
 			w.pid = 0
 		}

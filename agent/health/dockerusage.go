@@ -10,6 +10,7 @@ var groupLabels = []string{"family", "container"}
 var (
 	groupRestarts  = counter("fairlead_docker_restarts_total", "Starts of containers that had ended before, by ECS family and container.", groupLabels...)
 	groupExits     = counter("fairlead_docker_exits_total", "Ends of containers by exit code, by ECS family and container.", "family", "container", "code")
+	groupFailures  = counter("fairlead_docker_failures_total", "Ends of containers that nobody had told to stop, with an exit code other than 0.", groupLabels...)
 	groupOOM       = counter("fairlead_docker_oom_kills_total", "Times the kernel killed in a container for want of memory, as the engine heard.", groupLabels...)
 	groupCPU       = counter("fairlead_docker_container_cpu_seconds_total", "Processor time of containers that fairlead has seen run.", groupLabels...)
 	groupThrottled = counter("fairlead_docker_container_cpu_throttled_seconds_total", "Time in which containers waited because their share of the processor was used up.", groupLabels...)
@@ -129,7 +130,7 @@ func (d *Docker) usage(ctx context.Context, s *sink) error {
 			metric *metric
 			value  float64
 		}{
-			{groupRestarts, t.restarts}, {groupOOM, t.oomKills}, {groupCPU, t.cpuSeconds}, {groupThrottled, t.throttledSeconds},
+			{groupRestarts, t.restarts}, {groupFailures, t.failures}, {groupOOM, t.oomKills}, {groupCPU, t.cpuSeconds}, {groupThrottled, t.throttledSeconds},
 			{groupMemory, t.memoryBytes}, {groupLimit, t.limitBytes}, {groupFullest, t.fullest}, {groupReceived, t.receivedBytes},
 			{groupSent, t.sentBytes}, {groupRead, t.readBytes}, {groupWritten, t.writtenBytes},
 		} {

@@ -125,20 +125,20 @@ func task(arn, status, family string, containers ...string) introspection.Task {
 
 func TestECSTasks(t *testing.T) {
 	s, e, events := newStandIn(t)
-	e.docker.ended = map[string]end{"old": {code: "1"}, "a": {code: "1", at: time.Unix(10, 0)}, "b": {code: "137", at: time.Unix(12, 0)}, "c": {code: "0"}, "d": {code: "137", oom: true}}
+	e.docker.ended = map[string]end{"old": {code: "1"}, "a": {code: "1", at: time.Unix(10, 0)}, "b": {code: "137", at: time.Unix(12, 0)}, "c": {code: "0"}, "d": {code: "137", oom: true}, "e": {code: "137", told: true}}
 	exporter := newExporter(slog.New(slog.DiscardHandler), true, e.sources()...)
-	s.set(task("t0", introspection.Stopped, "old", "old"), task("t1", introspection.Running, "web", "a", "b"), task("t2", introspection.Running, "job", "c"))
+	s.set(task("t0", introspection.Stopped, "old", "old"), task("t1", introspection.Running, "web", "a", "b"), task("t2", introspection.Running, "job", "c"), task("t5", introspection.Running, "slow", "e"))
 	e.look(t.Context(), time.Now())
 	s.api["DescribeTasks"] = `{"tasks":[{"taskArn":"t1","stopCode":"EssentialContainerExited","stoppedReason":"Essential container in task exited"}]}`
-	s.set(task("t1", introspection.Stopped, "web", "a", "b"), task("t2", introspection.Stopped, "job", "c"), task("t3", introspection.Stopped, "api", "d"), task("t4", introspection.Pending, "web"))
+	s.set(task("t1", introspection.Stopped, "web", "a", "b"), task("t2", introspection.Stopped, "job", "c"), task("t3", introspection.Stopped, "api", "d"), task("t5", introspection.Stopped, "slow", "e"), task("t4", introspection.Pending, "web"))
 	e.look(t.Context(), time.Now())
 	e.look(t.Context(), time.Now())
 	text := scrape(t, exporter)
 	for _, want := range []string{
 		"fairlead_ecs_agent_up 1", "fairlead_ecs_agent_connected 1", `check{check="process"} 0`, `check{check="api"} NaN`,
 		`fairlead_ecs_agent_info{cluster="prod",version="Amazon ECS Agent - v1.105.1 (8dfceca6)"} 1`,
-		`tasks{status="STOPPED"} 3`, `tasks{status="PENDING"} 1`, `tasks{status="RUNNING"} 0`,
-		`stopped_tasks_total{reason="exit"} 1`, `stopped_tasks_total{reason="oom"} 1`, `stopped_tasks_total{reason="killed"} 0`,
+		`tasks{status="STOPPED"} 4`, `tasks{status="PENDING"} 1`, `tasks{status="RUNNING"} 0`,
+		`stopped_tasks_total{reason="exit"} 1`, `stopped_tasks_total{reason="oom"} 1`, `stopped_tasks_total{reason="killed"} 1`, `family_stopped_tasks_total{family="slow"} 0`,
 		`family_stopped_tasks_total{family="web"} 1`, `family_stopped_tasks_total{family="job"} 0`, "fairlead_ecs_agent_present 1", "log_age_seconds NaN",
 	} {
 		if !strings.Contains(text, want) {
@@ -158,7 +158,7 @@ func TestECSTasks(t *testing.T) {
 	if want := "task web:7 stopped: container c-a ended with exit code 1. ECS says: Essential container in task exited"; first["log"] != want {
 		t.Errorf("%q, want %q", first["log"], want)
 	}
-	if n := len(e.State().Stopped); n != 2 {
+	if n := len(e.State().Stopped); n != 3 {
 		t.Errorf("%d kept for people", n)
 	}
 }
@@ -266,6 +266,8 @@ func TestJudgeStop(t *testing.T) {
 		"told to stop":             {[]ended{{"a", end{code: "143"}}}, ""},
 		"failed":                   {[]ended{{"a", end{code: "3"}}}, reasonExit},
 		"stop timeout":             {[]ended{{"a", end{code: "137"}}}, reasonKilled},
+		"told, and not in time":    {[]ended{{"a", end{code: "137", told: true}}}, reasonKilled},
+		"told, in its own way":     {[]ended{{"a", end{code: "1", told: true}}}, ""},
 		"segfault":                 {[]ended{{"a", end{code: "139"}}}, reasonCrashed},
 		"memory":                   {[]ended{{"a", end{code: "137", oom: true}}}, reasonOOM},
 		"sidecar killed after end": {[]ended{{"side", end{code: "137", at: time.Unix(31, 0)}}, {"a", end{code: "0", at: time.Unix(1, 0)}}}, ""},

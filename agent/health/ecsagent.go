@@ -28,7 +28,7 @@ var (
 	ecsLog    = gauge("fairlead_ecs_agent_log_age_seconds", "Time since the agent's log was last written to; NaN where it has none.")
 	ecsStart  = counter("fairlead_ecs_agent_restarts_total", "Starts of the agent's container after the one that was found.")
 	ecsStops  = counter("fairlead_ecs_agent_stopped_tasks_total", "Tasks of this host that stopped abnormally, by reason.", "reason")
-	ecsFalls  = counter("fairlead_ecs_agent_family_stopped_tasks_total", "Tasks of this host that stopped abnormally, by task definition family.", "family")
+	ecsFalls  = counter("fairlead_ecs_agent_family_stopped_tasks_total", "Tasks of this host that stopped abnormally and were not told to, by task definition family.", "family")
 	ecsUnsaid = counter("fairlead_ecs_agent_unsent_events_total", "Events of stopped tasks that were not handed to the forwarder, because too many waited.")
 )
 
@@ -235,7 +235,9 @@ func (e *ECS) logAge(now time.Time) float64 {
 // note counts a task that stopped abnormally, and has Fluentd hear of it. Called with mu held.
 func (e *ECS) note(t StoppedTask) {
 	e.reasons[t.Reason]++
-	e.count(t.Family, 1)
+	if !t.told {
+		e.count(t.Family, 1)
+	}
 	e.state.Stopped = append(e.state.Stopped, t)
 	if extra := len(e.state.Stopped) - maxStopped; extra > 0 {
 		e.state.Stopped = slices.Delete(e.state.Stopped, 0, extra)

@@ -32,6 +32,8 @@ type StoppedTask struct {
 	Reason     string    `json:"reason"`
 	StopCode   string    `json:"stop_code,omitempty"`   // the API's, where the role may ask
 	StopReason string    `json:"stop_reason,omitempty"` // in the API's words
+
+	told bool // to stop, which it did not in time
 }
 
 func (s StoppedTask) String() string {
@@ -79,11 +81,13 @@ func judgeStop(t introspection.Task, ends []ended, now time.Time) (StoppedTask, 
 		}
 		return a.at.Compare(b.at)
 	})
-	s.Container, s.Code = first.name, first.code
+	s.Container, s.Code, s.told = first.name, first.code, first.told
 	switch {
 	case first.oom:
 		s.Reason = reasonOOM
 	case first.code == "0" || first.code == "143" || first.code == "":
+		return s, false
+	case first.told && first.code != "137": // its own way to end when it is told to
 		return s, false
 	case first.code == "137":
 		s.Reason = reasonKilled

@@ -40,6 +40,7 @@ type totals struct {
 	restarts float64
 	oomKills float64
 	exits    map[string]float64 // by code
+	failures float64            // ends that nobody had asked for, with a code other than 0
 }
 
 // exitCodes are those that are told apart: done, failed, killed (for want of memory too), crashed, told to end, and any other.

@@ -31,7 +31,7 @@ func fails(t *testing.T, b *bench, binary, socket string) {
 		t.Fatal(err)
 	}
 	b.until("the container is seen", time.Minute, func() bool {
-		return b.value(`sum(fairlead_docker_exits_total{code="other"})`) == "0" && b.value(`min(fairlead_docker_containers{state="created"})`) == "1"
+		return b.value(`sum(fairlead_docker_failures_total)`) == "0" && b.value(`min(fairlead_docker_containers{state="created"})`) == "1"
 	})
 	time.Sleep(2 * time.Second) // a scrape sees that none has failed
 	for range 4 {
