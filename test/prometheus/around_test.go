@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // smallDisk is a file system of 24 MiB.
@@ -59,12 +61,9 @@ func (k *tasks) String() string {
 }
 
 // ecsAgent is a stand-in for the ECS agent, which cannot run outside of AWS.
-func ecsAgent(t *testing.T, k *tasks) *http.Server {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:51678")
-	if err != nil {
-		t.Skipf("an ECS agent runs here: %v", err)
-	}
+func (h *host) ecsAgent(k *tasks) *http.Server {
+	h.t.Helper()
+	l := h.listen("127.0.0.1:51678")
 	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/tasks" {
 			_, _ = io.WriteString(w, k.String())
@@ -73,12 +72,13 @@ func ecsAgent(t *testing.T, k *tasks) *http.Server {
 		_, _ = io.WriteString(w, `{"Cluster":"prod","ContainerInstanceArn":"arn:aws:ecs:eu-west-1:111122223333:container-instance/prod/0123","Version":"Amazon ECS Agent - v1.105.1 (8dfceca6)"}`)
 	})}
 	go func() { _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close() })
+	h.t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
 // dockerd starts an engine of our own, for none but us to stop.
-func dockerd(t *testing.T) (socket string, engine *exec.Cmd) {
+func (h *host) dockerd() (socket string, engine *lab.Process) {
+	t := h.t
 	t.Helper()
 	binary, err := exec.LookPath("dockerd")
 	if err != nil {
@@ -93,7 +93,7 @@ func dockerd(t *testing.T) (socket string, engine *exec.Cmd) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	engine = run(t, nil, binary, "--config-file="+dir+"/daemon.json", "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--host=unix://"+socket, "--pidfile="+dir+"/pid",
+	engine = h.run(nil, binary, "--config-file="+dir+"/daemon.json", "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--host=unix://"+socket, "--pidfile="+dir+"/pid",
 		"--bridge=none", "--iptables=false", "--storage-driver=vfs")
 	return socket, engine
 }
@@ -117,10 +117,12 @@ func writeLines(t *testing.T, path string) {
 	t.Cleanup(func() { cancel(); <-done; f.Close() })
 }
 
-// private begins a command in a name space of its own for mounts, where /etc and /boot may be written to and the host's stay as they are.
-func private(t *testing.T, dir, binary string, args ...string) (name string, all []string) {
+// private begins a command in a name space of its own for mounts, where /etc and /boot may be written to and the host's stay as they are. Its pid
+// is in the file pid of dir.
+func private(t *testing.T, dir string, command ...string) (name string, args []string) {
 	t.Helper()
 	script := fmt.Sprintf(`set -e
+echo $$ > %[1]s/pid
 mkdir -p %[1]s/own && mount -t tmpfs own %[1]s/own && mkdir %[1]s/own/etc %[1]s/own/work
 mount -t overlay own -o lowerdir=/etc,upperdir=%[1]s/own/etc,workdir=%[1]s/own/work /etc
 mkdir -p /etc/ecs && mount -t tmpfs own /boot
@@ -128,7 +130,7 @@ exec "$@"`, dir)
 	if out, err := exec.Command("unshare", "--mount", "sh", "-c", script, "sh", "true").CombinedOutput(); err != nil {
 		t.Skipf("no name space for mounts can be made here: %v %s", err, out)
 	}
-	return "unshare", append([]string{"--mount", "sh", "-c", script, "sh", binary}, args...)
+	return "unshare", append([]string{"--mount", "sh", "-c", script, "sh"}, command...)
 }
 
 // spill writes so many bytes of lines at once.

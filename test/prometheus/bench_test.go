@@ -1,11 +1,9 @@
 package prometheus
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,60 +14,22 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // bench is a Prometheus that scrapes two fairleads.
 type bench struct {
 	t        *testing.T
+	client   *http.Client
 	dir      string
 	fairlead string // the address of the first
 	second   string // and of the one that has a name space of its own for mounts
 	address  string // of Prometheus
-	server   *exec.Cmd
+	server   *lab.Process
 	rules    string
 	fired    map[string]bool // alerts that have fired at all
 	disks    []string        // that the test fills
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// run starts a process that ends with the test; its output is shown when the test fails.
-func run(t *testing.T, environ []string, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	var out bytes.Buffer
-	c := exec.Command(name, args...)
-	// What tells the tests something is no setting of the daemon.
-	c.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_") }), environ...)
-	c.Stdout, c.Stderr = &out, &out
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Signal(syscall.SIGCONT)
-		_ = c.Process.Signal(syscall.SIGTERM)
-		ended := make(chan struct{})
-		go func() { _ = c.Wait(); close(ended) }()
-		select {
-		case <-ended:
-		case <-time.After(20 * time.Second):
-			_ = c.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			text := out.Bytes()
-			t.Logf("%s:\n%s", filepath.Base(name), text[max(0, len(text)-4000):])
-		}
-	})
-	return c
 }
 
 // build makes the program, and a folder with it.
@@ -114,9 +74,10 @@ func environment(socket string) []string {
 }
 
 // start runs Prometheus, with the rules as they are but for the time between two evaluations.
-func start(t *testing.T, dir string) *bench {
+func (h *host) start(dir string) *bench {
+	t := h.t
 	t.Helper()
-	b := &bench{t: t, dir: dir, fairlead: freePort(t), second: freePort(t), address: freePort(t), fired: map[string]bool{}}
+	b := &bench{t: t, client: h.client(), dir: dir, fairlead: h.freePort(), second: h.freePort(), address: h.freePort(), fired: map[string]bool{}}
 	// Half a minute becomes a second, else a test would take long; what is told is told after two evaluations as ever.
 	b.rules = strings.NewReplacer("interval: 30s", "interval: 1s", "for: 30s", "for: 1s").Replace(read(t, filepath.Join(packaged, "fairlead.rules.yml")))
 	write(t, filepath.Join(dir, "fairlead.rules.yml"), b.rules)
@@ -125,7 +86,7 @@ global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 rule_files: [fairlead.rules.yml]
 scrape_configs: [{job_name: fairlead, static_configs: [{targets: [%q, %q], labels: {group: test}}]}]
 `, b.fairlead, b.second))
-	b.server = run(t, nil, tool(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "tsdb"),
+	b.server = h.run(nil, tool(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "tsdb"),
 		"--web.listen-address="+b.address, "--log.level=warn")
 	return b
 }
@@ -136,14 +97,14 @@ func (b *bench) hurry() {
 	write(b.t, filepath.Join(b.dir, "fairlead.rules.yml"), strings.NewReplacer(
 		"[5m]", "[10s]", "[5m:30s]", "[10s:1s]", "[10m]", "[20s]", "[6h]", "[12m]", "offset 5m", "offset 10s", "oldest_age_seconds > 300", "oldest_age_seconds > 10",
 	).Replace(b.rules))
-	if err := b.server.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := b.server.Signal(syscall.SIGHUP); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 // ask asks Prometheus.
 func (b *bench) ask(path string, into any) error {
-	answer, err := http.Get("http://" + b.address + "/api/v1/" + path)
+	answer, err := b.client.Get("http://" + b.address + "/api/v1/" + path)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/receiver"
 	"github.com/fairlead/fairlead/test/docker"
+	"github.com/fairlead/fairlead/test/lab"
 )
 
 // fails starts a container so often that it is one that fails again and again.
@@ -101,42 +102,44 @@ func TestFaults(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	var known tasks
 	known.set("RUNNING")
-	agent := ecsAgent(t, &known)
+	h := newHost(t)
+	agent := h.ecsAgent(&known)
 	disk, small := smallDisk(t), smallDisk(t)
-	socket, engine := dockerd(t)
+	socket, engine := h.dockerd()
 	slow := newSlow(t, socket)
 	binary := build(t)
-	r, err := receiver.Listen("127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
+	var r, deaf *receiver.Receiver
+	for _, to := range []**receiver.Receiver{&r, &deaf} {
+		h.do(func() (err error) {
+			*to, err = receiver.Listen("127.0.0.1:0", nil)
+			return err
+		})
+		defer (*to).Close()
 	}
-	defer r.Close()
-	deaf, err := receiver.Listen("127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer deaf.Close()
-	b := start(t, dir)
+	b := h.start(dir)
 	b.disks = []string{disk, small}
 	writeLines(t, filepath.Join(dir, "app.log"))
 	configure(t, dir, filepath.Join(dir, "state"), r.Addr(), b.fairlead, "{max_bytes: 16MiB}")
 	configure(t, other, filepath.Join(small, "state"), deaf.Addr(), b.second, "{max_bytes: 8MiB, min_free: 1MiB, when_full: drop_oldest}")
 	write(t, filepath.Join(other, "app.log"), "")
 	env := environment(slow.path)
-	run(t, env, binary, "run", "--config", filepath.Join(dir, "fairlead.yaml"))
+	h.run(env, binary, "run", "--config", filepath.Join(dir, "fairlead.yaml"))
 	// The second one stays in its place though it is started twice.
 	write(t, filepath.Join(other, "user-data"), "#!/bin/bash\necho ECS_CLUSTER=prod >> /etc/ecs/ecs.config\n")
 	name, args := private(t, other, "sh", "-c", `"$0" render --config "$1" --user-data "$2" --restart never >/dev/null && touch "/boot/vmlinuz-$(uname -r)" && exec sleep infinity`,
 		binary, filepath.Join(other, "fairlead.yaml"), filepath.Join(other, "user-data"))
-	place := run(t, env, name, args...)
-	inside := func(path string) string { return fmt.Sprintf("/proc/%d/root%s", place.Process.Pid, path) }
+	h.run(env, name, args...)
+	var pid string
+	inside := func(path string) string { return "/proc/" + pid + "/root" + path }
 	b.until("the second one has its place", time.Minute, func() bool {
+		text, _ := os.ReadFile(filepath.Join(other, "pid"))
+		pid = strings.TrimSpace(string(text))
 		found, _ := filepath.Glob(inside("/boot/vmlinuz-*"))
-		return len(found) > 0
+		return pid != "" && len(found) > 0
 	})
-	enter := []string{"--mount", "--target", fmt.Sprint(place.Process.Pid)}
-	second := func() *exec.Cmd {
-		return run(t, env, "nsenter", append(slices.Clone(enter), binary, "run", "--config", filepath.Join(other, "fairlead.yaml"))...)
+	enter := []string{"--mount", "--target", pid}
+	second := func() *lab.Process {
+		return h.run(env, "nsenter", append(slices.Clone(enter), binary, "run", "--config", filepath.Join(other, "fairlead.yaml"))...)
 	}
 	victim := second()
 
@@ -178,7 +181,7 @@ func TestFaults(t *testing.T) {
 	}
 	nsenter("mount", "-t", "tmpfs", "own", "/proc/sys/fs")
 	write(t, filepath.Join(other, "conf.d/wrong.yaml"), "no_such_key: 1\n")
-	if err := victim.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := victim.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	deaf.Set(receiver.Behaviour{NoAcks: true})
@@ -195,7 +198,7 @@ func TestFaults(t *testing.T) {
 	if err := os.Remove(filepath.Join(other, "conf.d/wrong.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if err := victim.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := victim.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	deaf.Set(receiver.Behaviour{})
@@ -203,7 +206,7 @@ func TestFaults(t *testing.T) {
 
 	// While these clear, what the engine and the whole program may suffer.
 	filler := filepath.Join(disk, "filler")
-	if err := engine.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := engine.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("dd", "if=/dev/zero", "of="+filler, "bs=1M").CombinedOutput(); err == nil {
@@ -225,17 +228,15 @@ func TestFaults(t *testing.T) {
 		b.until(name+" clears", 2*time.Minute, func() bool { return !b.firing()[name] })
 	}
 
-	if err := engine.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := engine.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	ecsAgent(t, &known)
-	if err := victim.Process.Kill(); err != nil {
+	h.do(r.Restart)
+	h.ecsAgent(&known)
+	if err := victim.End(syscall.SIGKILL, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	b.until("FairleadDown fires", time.Minute, func() bool { return b.firing()["FairleadDown"] })
@@ -251,7 +252,7 @@ func TestFaults(t *testing.T) {
 	}
 
 	// What it exposes is as promtool wants it, but for names that are node_exporter's.
-	answer, err := http.Get("http://" + b.fairlead + "/metrics")
+	answer, err := b.client.Get("http://" + b.fairlead + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
