@@ -28,9 +28,9 @@ func rotate(maxFile int, more ...string) map[string]string {
 // fourContainers are one of each layout, rotated in the ways that bear a reader that is away for seconds. They write until stopped.
 func fourContainers(r *rig) []*container {
 	return []*container{
-		r.launch("one", writerOptions{out: script.TagsOneCall, err: script.Bare, rate: 40_000, log: rotate(50)}),
-		r.launch("many", writerOptions{out: script.TagsManyCalls, err: script.TagsOneCall, rate: 40_000, log: rotate(50, "compress", "true")}),
-		r.launch("bare", writerOptions{out: script.BareManyCalls, err: script.Bare, rate: 20_000, log: rotate(30)}),
+		r.launch("one", writerOptions{out: script.TagsOneCall, err: script.Bare, rate: 40_000, log: rotate(100)}),
+		r.launch("many", writerOptions{out: script.TagsManyCalls, err: script.TagsOneCall, rate: 40_000, log: rotate(100, "compress", "true")}),
+		r.launch("bare", writerOptions{out: script.BareManyCalls, err: script.Bare, rate: 20_000, log: rotate(60)}),
 		r.launch("long", writerOptions{out: script.TagsManyCalls, err: script.Bare, rate: 60_000, long: true}),
 	}
 }

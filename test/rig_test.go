@@ -128,7 +128,7 @@ func (r *rig) keepUp() {
 	if r.caught.IsZero() {
 		r.caught = time.Now()
 	}
-	if time.Since(r.caught) > 8*time.Second {
+	if time.Since(r.caught) > 4*time.Second {
 		r.caughtUp()
 	}
 }
