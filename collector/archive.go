@@ -67,12 +67,19 @@ func newArchive(to io.Writer, format string) (*archive, error) {
 // errFull says that the disk is full. What was whole before is in the file.
 var errFull = errors.New("no space left for the archive")
 
-// reserve is kept free behind what is written, so that the manifest and the end always find room.
-const reserve = 512 << 10
+const (
+	reserve    = 512 << 10 // kept free behind what is written, so that the manifest and the end always find room
+	spare      = 256 << 10 // kept free behind large members: the settings that come after a log are worth more than it
+	largeBytes = 64 << 10
+)
 
 // add writes one member, whole or not at all.
 func (a *archive) add(name string, at time.Time, size int64, body io.Reader) error {
-	return a.member(name, at, size, body, reserve)
+	keep := int64(reserve)
+	if size > largeBytes {
+		keep += spare
+	}
+	return a.member(name, at, size, body, keep)
 }
 
 // addLast is add for what the reserve is for.
@@ -84,17 +91,15 @@ func (a *archive) member(name string, at time.Time, size int64, body io.Reader, 
 	if a.err != nil {
 		return a.err
 	}
-	if a.file != nil && keep > 0 {
-		// Where the file system can, the room is taken before it is needed.
-		err := unix.Fallocate(int(a.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, a.written, keep)
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-			return errFull
-		}
+	if keep > 0 && !a.room(keep) {
+		return errFull
 	}
+	var dirs []string
 	err := a.pack(func(t *tar.Writer) error {
 		for i, c := range name {
 			if dir := name[:i]; c == '/' && !a.dirs[dir] {
 				a.dirs[dir] = true
+				dirs = append(dirs, dir)
 				if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o700, ModTime: at, Format: tar.FormatPAX}); err != nil {
 					return err
 				}
@@ -108,7 +113,24 @@ func (a *archive) member(name string, at time.Time, size int64, body io.Reader, 
 		}
 		return t.Flush() // the padding, not the end of the tar
 	})
+	if err == nil && keep > 0 && !a.room(keep) { // it fits, and what is worth more would not
+		err = syscall.ENOSPC
+	}
+	if err != nil { // they are cut off with it
+		for _, dir := range dirs {
+			delete(a.dirs, dir)
+		}
+	}
 	return a.settle(err)
+}
+
+// room takes space behind what is written before it is needed, where the file system can.
+func (a *archive) room(size int64) bool {
+	if a.file == nil {
+		return true
+	}
+	err := unix.Fallocate(int(a.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, a.written, size)
+	return !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) && !errors.Is(err, unix.EFBIG)
 }
 
 // end writes the end of the tar.

@@ -261,7 +261,7 @@ func (b *bundle) put(ctx context.Context, sh *sheet) Entry {
 
 // write redacts one member and puts it into the archive.
 func (b *bundle) write(ctx context.Context, raw *member) (Member, error) {
-	if b.full {
+	if b.full && !b.archive.room(reserve) { // else it may fit where a larger one did not
 		return Member{}, errFull
 	}
 	if ctx.Err() != nil && raw.open != nil {
