@@ -15,7 +15,7 @@ func TestDescribeHealth(t *testing.T) {
 	soon := 5400.0
 	s := agent.Status{Build: agent.Build{Version: "1.0.0"}, Started: now, Ready: agent.Verdict{OK: true}, Health: &health.Status{
 		Host: health.HostState{At: now, CPUs: 2, Busy: 0.25, Load: [3]float64{0.5}, MemoryBytes: 4 << 30, AvailableBytes: 1 << 30, Disks: []health.DiskState{
-			{Mount: "/", SizeBytes: 30 << 30, AvailBytes: 3 << 30, SecondsUntilFull: &soon}, {Mount: "/data", Error: "/data: it did not answer in time"},
+			{Mount: "/", SizeBytes: 30 << 30, UsedBytes: 27 << 30, AvailBytes: 3 << 30, SecondsUntilFull: &soon}, {Mount: "/data", Error: "/data: it did not answer in time"},
 		}},
 		Docker: health.DockerState{Up: true, Probed: now, Version: "25.0.8", Milli: map[string]int64{"list": 14}, Volumes: map[string]int{"dangling": 3},
 			Containers: []health.ContainerState{{State: "running"}, {State: "exited"}, {State: "running"}}},
