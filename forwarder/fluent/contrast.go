@@ -156,7 +156,6 @@ func (s *Sender) setAside(c *session, end *ended) {
 		s.asideFailed(err, "set it aside")
 		return
 	}
-	s.m.setAside.Inc()
 	s.mu.Lock()
 	x.failing.ended(s.log, time.Now())
 	s.mu.Unlock()
@@ -165,6 +164,7 @@ func (s *Sender) setAside(c *session, end *ended) {
 		"seq", x.suspect.seq, "events", c.fl.oldest().events, "address", c.p.Address, "refused", x.suspect.times,
 		"over", x.suspect.last.Sub(x.suspect.first).Round(time.Second), "last", end.Error())
 	x.suspect = suspicion{}
+	s.m.setAside.Inc() // last: who sees it counted finds it said
 }
 
 func (s *Sender) asideFailed(err error, what string) {

@@ -166,7 +166,7 @@ func TestSetAsideByContrast(t *testing.T) {
 					s.tune.refusals, s.cfg.AckTimeout = 3, time.Second // each takes one
 				}
 			})
-			r.until("all is acked or aside", q.done)
+			r.until("all is acked or aside, and counted", func() bool { return q.done() && testutil.ToFloat64(r.m.setAside) >= 2 })
 			if got := q.setAside(); !slices.Equal(got, []int{2, 7}) {
 				t.Fatalf("set aside %v, want 2 and 7", got)
 			}
@@ -234,9 +234,7 @@ func TestOutageSetsNothingAside(t *testing.T) {
 			if got := r.arrived(); !slices.Equal(got, []int{1, 2, 3, 4}) {
 				t.Fatalf("arrived %v", got)
 			}
-			if r.s.Status().Suspect != nil {
-				t.Error("still suspect")
-			}
+			r.until("it is not suspect any more", func() bool { return r.s.Status().Suspect == nil })
 		})
 	}
 }
