@@ -315,6 +315,7 @@ func (j *journalIn) take(e *journal.Entry, now int64) {
 	if j.awaits {
 		j.awaits = false
 		if journal.Same(string(e.Cursor), j.recent[len(j.recent)-1].cursor) {
+			j.newest = max(j.newest, e.Time)
 			return
 		}
 		if j.known == nil {

@@ -163,12 +163,28 @@ func (j *journalIn) pends() (n int) {
 	return n
 }
 
-// behind says whether entries from before a time may not have been read yet: journald tells of them late.
-func (j *journalIn) behind(began time.Time) bool {
+// behind says whether entries from before a time may not have been read yet: journald tells of them late. newest is the time of the last
+// one then, 0 where that is not known.
+func (j *journalIn) behind(began time.Time, newest int64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
-	return j.on.Load() && j.newest < began.UnixNano() && (now.Sub(began) < journalSettle || now.UnixNano()-j.read < int64(journalSettle))
+	late := now.Sub(began) < journalSettle || now.UnixNano()-j.read < int64(journalSettle) || j.newest < newest
+	return j.on.Load() && j.newest < began.UnixNano() && late
+}
+
+// last asks the journal for the time of its newest entry; 0: that is not known.
+func (j *journalIn) last(ctx context.Context) int64 {
+	if !j.on.Load() {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleJournal)
+	defer cancel()
+	newest, err := j.cfg.Newest(ctx)
+	if err != nil {
+		j.log.Warn("the journal does not say what its newest entry is; what comes soon is waited for", "err", err)
+	}
+	return newest
 }
 
 // landed says whether all that was ended is in the spool. Its own goroutine sees to that.

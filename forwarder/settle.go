@@ -119,8 +119,9 @@ func (f *Forwarder) gather(ctx context.Context) (*spool.Spool, error) {
 		return nil, ErrNotRunning
 	}
 	// What came over the listener and the journal pends no longer than the folds wait; who writes on is not waited for.
+	newest := jr.last(ctx)
 	for by, caught := began.Add(f.cfg.Fold.Wait+settleFolds), began.Add(settleJournal); err == nil &&
-		(in.pends()+jr.pends() > 0 && time.Now().Before(by) || jr.behind(began) && time.Now().Before(caught)); {
+		(in.pends()+jr.pends() > 0 && time.Now().Before(by) || jr.behind(began, newest) && time.Now().Before(caught)); {
 		select {
 		case <-ctx.Done():
 			err = fmt.Errorf("end what is being folded: %w", ctx.Err())

@@ -64,10 +64,16 @@ func (c Config) arguments(cursor, boot string) []string {
 	if c.Directory != "" {
 		args = append(args, "--directory="+c.Directory)
 	}
-	var common []string
 	if cursor != "" {
-		args = append(args, "--cursor="+cursor)
-	} else {
+		return append(append(args, "--cursor="+cursor), c.matches("")...)
+	}
+	return append(args, c.matches(boot)...)
+}
+
+// matches are those of the units, of one boot if it is named.
+func (c Config) matches(boot string) []string {
+	var args, common []string
+	if boot != "" {
 		common = []string{"_BOOT_ID=" + boot}
 	}
 	add := func(match ...string) {
@@ -83,6 +89,30 @@ func (c Config) arguments(cursor, boot string) []string {
 	add("MESSAGE_ID=" + dropped)
 	return args[:len(args)-1]
 }
+
+// Newest asks for the time of the newest entry of the units in this boot, in Unix nanoseconds; 0: there is none.
+func (c Config) Newest(ctx context.Context) (int64, error) {
+	boot, err := bootID()
+	if err != nil {
+		return 0, err
+	}
+	args := []string{"--no-pager", "--quiet", "--lines=1", "--output=export"}
+	if c.Directory != "" {
+		args = append(args, "--directory="+c.Directory)
+	}
+	cmd := exec.CommandContext(ctx, program, append(args, c.matches(boot)...)...)
+	cmd.Env = environment()
+	cmd.WaitDelay = stopWait
+	text, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("ask journalctl for the newest entry: %w", err)
+	}
+	var at int64
+	err = NewDecoder().Decode(text, func(e *Entry) { at = e.Time })
+	return at, err
+}
+
+func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"} }
 
 // bootID is the kernel's name for this boot, as the journal writes it.
 func bootID() (string, error) {
@@ -127,7 +157,7 @@ func (c Config) Open(cursor string) (*Child, error) {
 	}
 	child := &Child{out: r, said: &complaint{}, decoder: NewDecoder(), buf: make([]byte, readBytes), began: time.Now()}
 	child.cmd = exec.Command(program, c.arguments(cursor, boot)...)
-	child.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+	child.cmd.Env = environment()
 	child.cmd.Stdout, child.cmd.Stderr = w, child.said
 	child.cmd.WaitDelay = stopWait
 	err = child.cmd.Start()
