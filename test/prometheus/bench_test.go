@@ -119,8 +119,9 @@ func (b *bench) ask(path string, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// firing answers the alerts that fire, but for those about file systems of other tests, which may run beside this one.
-func (b *bench) firing() map[string]bool {
+// firing answers the alerts that fire, or those of some instances, but for those about file systems of other tests, which may run beside
+// this one.
+func (b *bench) firing(of ...string) map[string]bool {
 	b.t.Helper()
 	var answer struct {
 		Data struct {
@@ -136,6 +137,9 @@ func (b *bench) firing() map[string]bool {
 	names := map[string]bool{}
 	for _, a := range answer.Data.Alerts {
 		mount := a.Labels["mountpoint"] + a.Labels["mount"]
+		if len(of) > 0 && !slices.Contains(of, a.Labels["instance"]) {
+			continue
+		}
 		if a.State == "firing" && (!strings.HasPrefix(mount, os.TempDir()+"/") || slices.Contains(b.disks, mount)) {
 			names[a.Labels["alertname"]] = true
 			b.fired[a.Labels["alertname"]] = true
