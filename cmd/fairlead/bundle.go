@@ -91,6 +91,9 @@ With --upload and no --output nothing is written to disk. With FILE, an archive 
 					return nil
 				} // no process can be started: then here
 			}
+			if isWorker() {
+				letGoWhenGivenUp()
+			}
 			lowerPriority()
 			debug.SetGCPercent(200) // memory there is, processor time is short
 			ctx, stop := stopOnSignal(c.Context(), errs)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -95,15 +96,27 @@ func withDeadMount(t *testing.T) {
 	defer unix.Close(fd) // frees who waits
 
 	dir := t.TempDir()
-	const deadline = 12
-	c := exec.Command("/proc/self/exe", "bundle", "--output", dir+"/b.tgz", "--deadline", fmt.Sprint(deadline, "s"), "--config", dir+"/none.yaml")
-	c.Args[0] = "fairlead"
-	c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+	const deadline = 30 // what hangs takes ten of them; it is in no hurry, and the machine may be busy
+	bundle := func(to string, deadline int) *exec.Cmd {
+		c := exec.Command("/proc/self/exe", "bundle", "--output", to, "--deadline", fmt.Sprint(deadline, "s"), "--config", dir+"/none.yaml")
+		c.Args[0] = "fairlead"
+		c.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "GORACE=atexit_sleep_ms=0")
+		return c
+	}
 	if err := os.WriteFile(dir+"/none.yaml", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// One that is to be written there ends too, and so does who reads what it says.
+	var nowhere sync.WaitGroup
+	defer nowhere.Wait()
+	nowhere.Go(func() {
+		out, err := bundle("/var/log/ecs/b.tgz", 10).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "the place that the bundle is written to does not answer") {
+			t.Errorf("to the dead mount: %v\n%s", err, out)
+		}
+	})
 	began := time.Now()
-	out, err := c.CombinedOutput()
+	out, err := bundle(dir+"/b.tgz", deadline).CombinedOutput()
 	took := time.Since(began)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -22,6 +22,7 @@ import (
 const (
 	workerVariable  = "_FAIRLEAD_BUNDLE_WORKER" // no key of the configuration; the descriptor on which a worker says that it is done
 	supervisorGrace = 4 * time.Second
+	letGoWithin     = 3 * time.Second // for a worker that is given up to let go of our output, on a busy host
 )
 
 func isWorker() bool { return os.Getenv(workerVariable) != "" }
@@ -33,11 +34,17 @@ func supervise(c *cobra.Command, limit time.Duration) (int, error) {
 		return 0, err
 	}
 	defer done.Close()
+	wanted, giveUp, err := os.Pipe()
+	if err != nil {
+		says.Close()
+		return 0, err
+	}
+	defer giveUp.Close()
 	worker := exec.Command("/proc/self/exe", os.Args[1:]...)
 	worker.Args[0] = os.Args[0]
 	worker.Env = append(os.Environ(), workerVariable+"=3")
 	worker.Stdin, worker.Stdout, worker.Stderr = os.Stdin, c.OutOrStdout(), c.ErrOrStderr()
-	worker.ExtraFiles = []*os.File{says}
+	worker.ExtraFiles = []*os.File{says, wanted}
 	worker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C comes once, from here
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -51,6 +58,7 @@ func supervise(c *cobra.Command, limit time.Duration) (int, error) {
 	}()
 	err = <-started
 	says.Close()
+	wanted.Close()
 	if err != nil {
 		return 0, err
 	}
@@ -98,6 +106,16 @@ func supervise(c *cobra.Command, limit time.Duration) (int, error) {
 		case s := <-signals:
 			_ = worker.Process.Signal(s)
 		case <-timer.C:
+			// Killed with a thread that sleeps, it would keep our output open, and who reads that would wait as long.
+			_, _ = giveUp.Write([]byte{1})
+			select {
+			case code := <-said:
+				if code == 0 { // done, just now
+					return 0, nil
+				}
+			case <-ended:
+			case <-time.After(letGoWithin):
+			}
 			_ = syscall.Kill(-worker.Process.Pid, syscall.SIGKILL)
 			fmt.Fprintln(c.ErrOrStderr(), "fairlead: the place that the bundle is written to does not answer: there is no bundle (try --output - or --upload)")
 			return 1, nil
@@ -117,6 +135,24 @@ func sayDone(code int) {
 	says := os.NewFile(uintptr(fd), "supervisor")
 	_, _ = fmt.Fprintln(says, code) // a supervisor that is gone needs no answer
 	_ = says.Close()
+}
+
+// letGoWhenGivenUp has a worker do so when the supervisor asks for it, by the descriptor after that of done. It is no signal because the
+// kernel likes to give that to the first thread of a process, which may be the one that sleeps.
+func letGoWhenGivenUp() {
+	fd, err := strconv.Atoi(os.Getenv(workerVariable))
+	if err != nil {
+		return
+	}
+	unix.CloseOnExec(fd)
+	unix.CloseOnExec(fd + 1)
+	_ = unix.SetNonblock(fd+1, true) // no thread is to wait there
+	wanted := os.NewFile(uintptr(fd+1), "supervisor")
+	go func() {
+		if n, _ := wanted.Read(make([]byte, 1)); n > 0 { // the end of it is that of the supervisor: the bundle is made all the same
+			sayDone(1)
+		}
+	}()
 }
 
 const (
