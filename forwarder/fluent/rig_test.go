@@ -2,6 +2,7 @@ package fluent
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(benchReceiver) != "" {
 		serveBench()
 		return
+	}
+	// Tests wait most of the time, so more of them than there are processors can do so beside each other.
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
