@@ -55,21 +55,25 @@ func (d *Drain) renew(err error) {
 	}
 }
 
-// ecs makes one call of the ECS API.
-func (d *Drain) ecs(ctx context.Context, action string, call func(context.Context, *ecs.Client) error) error {
+// call makes one call of an API of AWS.
+func (d *Drain) call(ctx context.Context, action string, f func(context.Context, Cloud) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	c, err := d.aws(ctx)
 	if err == nil {
-		if err = call(ctx, c.ecs); err != nil {
+		if err = f(ctx, c); err != nil {
 			d.renew(err)
-			err = fmt.Errorf("ecs:%s: %w", action, fault.Plain(err))
+			err = fmt.Errorf("%s: %w", action, fault.Plain(err))
 		}
 	}
-	if err != nil {
-		d.metrics.failed("ecs:" + action)
+	if err != nil && !noAction(err) {
+		d.metrics.failed(action)
 	}
 	return err
+}
+
+func (d *Drain) ecs(ctx context.Context, action string, f func(context.Context, *ecs.Client) error) error {
+	return d.call(ctx, "ecs:"+action, func(ctx context.Context, c Cloud) error { return f(ctx, c.ecs) })
 }
 
 // retry calls f until it succeeds, is denied, or the context ends. It waits ever longer, each host of a group another time. What fails is

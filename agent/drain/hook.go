@@ -12,8 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/smithy-go"
-
-	"github.com/fairlead/fairlead/internal/fault"
 )
 
 // hook is the lifecycle hook of ours, as far as it is known.
@@ -36,21 +34,8 @@ const (
 	hookReserve = time.Minute // of the time after which a hook ends whatever we do, for the last steps; a third of it at most
 )
 
-// scaling makes one call of the Auto Scaling API.
-func (d *Drain) scaling(ctx context.Context, action string, call func(context.Context, *autoscaling.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callWithin)
-	defer cancel()
-	c, err := d.aws(ctx)
-	if err == nil {
-		if err = call(ctx, c.scaling); err != nil {
-			d.renew(err)
-			err = fmt.Errorf("autoscaling:%s: %w", action, fault.Plain(err))
-		}
-	}
-	if err != nil && !noAction(err) {
-		d.metrics.failed("autoscaling:" + action)
-	}
-	return err
+func (d *Drain) scaling(ctx context.Context, action string, f func(context.Context, *autoscaling.Client) error) error {
+	return d.call(ctx, "autoscaling:"+action, func(ctx context.Context, c Cloud) error { return f(ctx, c.scaling) })
 }
 
 // noAction says that the hook is not waiting: it was completed, or its time was up, or it has not begun.
