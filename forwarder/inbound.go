@@ -379,10 +379,7 @@ func (in *inbound) retain() {
 func (in *inbound) bound() {
 	if len(in.waiting) > inStreams {
 		in.metrics.foldForced.Add(float64(len(in.waiting)))
-		for _, st := range in.waiting {
-			st.fold.Flush(st.emit)
-			st.touch(in)
-		}
+		in.flushWaiting()
 	}
 	for _, st := range in.touched {
 		in.pending += st.fold.Pending() - st.pending

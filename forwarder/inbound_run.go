@@ -134,6 +134,14 @@ func (in *inbound) dropIdle() {
 	in.waiting = kept
 }
 
+// flushWaiting ends what waits in the folds, whatever might still come.
+func (in *inbound) flushWaiting() {
+	for _, st := range in.waiting {
+		st.fold.Flush(st.emit)
+		st.touch(in)
+	}
+}
+
 // pends is how many bytes wait in the folds.
 func (in *inbound) pends() int {
 	in.mu.Lock()
@@ -152,13 +160,7 @@ func (in *inbound) landed(leaving bool) bool {
 	if !leaving {
 		return true
 	}
-	for _, st := range in.waiting {
-		st.fold.Flush(st.emit)
-		if !st.touched {
-			st.touched = true
-			in.touched = append(in.touched, st)
-		}
-	}
+	in.flushWaiting()
 	in.endBatch(nil, in.last)
 	in.dropIdle()
 	in.arm()
